@@ -1,0 +1,17 @@
+"""The kinds of id, so that one cannot be taken for another."""
+
+from typing import NewType
+
+NodeId = NewType("NodeId", str)
+"""Ten digits, issued by the store in rising order and never twice."""
+
+RequestId = NewType("RequestId", str)
+"""128 random bits in hexadecimal."""
+
+LeaseId = NewType("LeaseId", str)
+"""128 random bits in hexadecimal; whoever knows it may renew and end the lease."""
+
+
+def node_id(number: int) -> NodeId:
+    """The id of the node with this running number."""
+    return NodeId(f"{number:010d}")

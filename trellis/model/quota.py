@@ -1,0 +1,95 @@
+"""Resources and the arithmetic of quota: what is allowed, what is used, what is left.
+
+Unlimited and unknown are values of their own, never numbers: nothing is subtracted from them
+(quirks.md part 1 §5, clouds that answer -1).
+"""
+
+import math
+from typing import Final
+
+import attrs
+
+UNLIMITED: Final = math.inf
+"""A limit that never binds. It is a limit only: use is always a whole number."""
+
+UNKNOWN: Final = None
+"""A limit the cloud did not tell. It never refuses: the cloud will say no if it must."""
+
+Limit = float | int | None
+
+
+@attrs.frozen(kw_only=True)
+class Resources:
+    """How much of each thing that clouds count: the size of a node, or a sum of sizes."""
+
+    instances: int = 0
+    cores: int = 0
+    ram_mib: int = 0
+    floating_ips: int = 0
+    volumes: int = 0
+    volume_gib: int = 0
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(
+            instances=self.instances + other.instances,
+            cores=self.cores + other.cores,
+            ram_mib=self.ram_mib + other.ram_mib,
+            floating_ips=self.floating_ips + other.floating_ips,
+            volumes=self.volumes + other.volumes,
+            volume_gib=self.volume_gib + other.volume_gib,
+        )
+
+    def __sub__(self, other: "Resources") -> "Resources":
+        return Resources(
+            instances=self.instances - other.instances,
+            cores=self.cores - other.cores,
+            ram_mib=self.ram_mib - other.ram_mib,
+            floating_ips=self.floating_ips - other.floating_ips,
+            volumes=self.volumes - other.volumes,
+            volume_gib=self.volume_gib - other.volume_gib,
+        )
+
+    def at_least_zero(self) -> "Resources":
+        """The same with nothing below zero: what others use can never be negative."""
+        return Resources(
+            instances=max(0, self.instances),
+            cores=max(0, self.cores),
+            ram_mib=max(0, self.ram_mib),
+            floating_ips=max(0, self.floating_ips),
+            volumes=max(0, self.volumes),
+            volume_gib=max(0, self.volume_gib),
+        )
+
+
+RESOURCE_NAMES: Final = tuple(field.name for field in attrs.fields(Resources))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The most that may be used of each thing; `UNLIMITED` and `UNKNOWN` bind nothing."""
+
+    instances: Limit = UNKNOWN
+    cores: Limit = UNKNOWN
+    ram_mib: Limit = UNKNOWN
+    floating_ips: Limit = UNKNOWN
+    volumes: Limit = UNKNOWN
+    volume_gib: Limit = UNKNOWN
+
+    def short_of(self, used: Resources, wanted: Resources) -> tuple[str, ...]:
+        """Name each thing of which *wanted* on top of *used* would be too much."""
+        return tuple(
+            name
+            for name in RESOURCE_NAMES
+            if (limit := getattr(self, name)) is not None
+            and getattr(wanted, name) > 0
+            and getattr(used, name) + getattr(wanted, name) > limit
+        )
+
+
+@attrs.frozen(kw_only=True)
+class QuotaReading:
+    """What a cloud said of its quota at one moment: the limits, and all that is used by anyone."""
+
+    limits: Limits
+    used: Resources
+    read_at: float

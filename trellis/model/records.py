@@ -1,0 +1,129 @@
+"""The kinds of record, the changes between them, and the events that changes are."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from trellis.model.node import Node, NodeState
+from trellis.model.provider import ProviderRecord, StoreMeta
+from trellis.model.request import Lease, NodeRequest
+
+Record = Node | NodeRequest | Lease | ProviderRecord | StoreMeta
+Key = tuple[str, str]
+"""Kind and id of a record."""
+
+KINDS: Final[Mapping[str, type[Record]]] = {
+    "node": Node,
+    "request": NodeRequest,
+    "lease": Lease,
+    "provider": ProviderRecord,
+    "meta": StoreMeta,
+}
+_KIND_OF: Final = {cls: kind for kind, cls in KINDS.items()}
+
+
+def key_of(record: Record) -> Key:
+    """The key of a record: its kind, and its id or name."""
+    kind = _KIND_OF[type(record)]
+    match record:
+        case ProviderRecord():
+            return kind, record.name
+        case StoreMeta():
+            return kind, "store"
+        case _:
+            return kind, record.id
+
+
+@attrs.frozen
+class Change:
+    """One record before and after; the record must still be *before* when it is committed.
+
+    Attributes:
+        before: as the writer read it; None makes a new record.
+        after: as it shall be.
+        archive: True moves *after* from the records into the history, where it is kept for
+            ``history-age`` and no longer changed.
+        why: the reason in words; it becomes part of the event.
+    """
+
+    before: Record | None
+    after: Record
+    why: str = ""
+    archive: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Kind and id of the record that changes."""
+        return key_of(self.after)
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """A fact, durable for a day on the stream and for ``history-age`` in `explain`.
+
+    Attributes:
+        id: rises in commit order; opaque to clients.
+        type: ``node.ready``, ``request.cancelled``, … the kind of record and its new state.
+        subject: id of the record.
+        about: other ids by which it is found (a node's request, a request's nodes).
+    """
+
+    id: int
+    at: float
+    type: str
+    subject: str
+    about: tuple[str, ...] = ()
+    why: str = ""
+    data: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def event_of(change: Change, event_id: int, at: float) -> Event | None:
+    """The event that a change is, if it is one: each step of a record's life is."""
+    subject = change.key[1]
+    before, after = change.before, change.after
+    match after:
+        case Node():
+            return _node_event(before, after, change.why, event_id, at)
+        case NodeRequest():
+            if isinstance(before, NodeRequest) and before.state is after.state and not change.why:
+                return None
+            place = {"provider": after.placement.provider} if after.placement else {}
+            return Event(
+                id=event_id, at=at, type=f"request.{after.state.value}", subject=subject,
+                about=after.nodes, why=change.why or after.reason or "", data=place,
+            )  # fmt: skip
+        case Lease():
+            if after.ended_at is not None:
+                step = "ended"
+            else:
+                step = "renewed" if before is not None else "granted"
+            # A lease's id is its key: events name the request instead.
+            return Event(
+                id=event_id, at=at, type=f"lease.{step}", subject=after.request_id,
+                about=after.nodes, why=change.why,
+            )  # fmt: skip
+        case ProviderRecord():
+            step = "paused" if after.pause else "resumed"
+            return Event(
+                id=event_id, at=at, type=f"provider.{step}", subject=subject, why=change.why
+            )
+        case _:
+            return None
+
+
+def _node_event(before: object, after: Node, why: str, event_id: int, at: float) -> Event | None:
+    if isinstance(before, Node) and before.state is after.state and not why:
+        return None
+    about = tuple(x for x in (after.allocated_to, after.replaces) if x)
+    if isinstance(before, Node) and before.allocated_to and before.allocated_to not in about:
+        about = (*about, before.allocated_to)
+    data = {"label": after.label, "provider": after.provider, "pool": after.pool}
+    if after.external_id:
+        data["external_id"] = after.external_id
+    if after.state is NodeState.READY and after.ready_at is not None:
+        data["took_s"] = f"{after.ready_at - after.created_at:.1f}"
+    return Event(
+        id=event_id, at=at, type=f"node.{after.state.value}", subject=after.id, about=about,
+        why=why or after.fault or "", data=data,
+    )  # fmt: skip

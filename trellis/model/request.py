@@ -1,0 +1,127 @@
+"""A request: an ask for one or more nodes by label; and the lease that answers it."""
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from trellis.errors import TransitionError
+from trellis.model.names import LeaseId, NodeId, RequestId
+
+
+class RequestState(enum.Enum):
+    """Where a request is; `REQUEST_TRANSITIONS` has every step there is."""
+
+    REQUESTED = "requested"
+    """It waits to be placed."""
+    PENDING = "pending"
+    """It has a place, one provider and zone, and its nodes are on their way there."""
+    FULFILLED = "fulfilled"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"
+    """It was fulfilled and its lease has ended."""
+
+
+_S = RequestState
+REQUEST_TRANSITIONS: Final = {
+    _S.REQUESTED: frozenset({_S.PENDING, _S.FAILED, _S.CANCELLED}),
+    _S.PENDING: frozenset({_S.REQUESTED, _S.FULFILLED, _S.FAILED, _S.CANCELLED}),
+    _S.FULFILLED: frozenset({_S.CLOSED}),
+    _S.FAILED: frozenset[RequestState](),
+    _S.CANCELLED: frozenset[RequestState](),
+    _S.CLOSED: frozenset[RequestState](),
+}
+ENDED: Final = frozenset({_S.FAILED, _S.CANCELLED, _S.CLOSED})
+
+
+@attrs.frozen(kw_only=True)
+class Ask:
+    """What a requestor asks, as it came in."""
+
+    labels: tuple[str, ...]
+    requestor: str
+    tenant: str | None = None
+    priority: int = 200
+    provider: str | None = None
+    lease_ttl_s: int = 3600
+    metadata: Mapping[str, str] = attrs.field(factory=dict)
+    idempotency_key: str | None = None
+    context: bytes = b""
+    """Opaque to Trellis; kept for the demand source that asks."""
+
+
+@attrs.frozen(kw_only=True)
+class Declined:
+    """One provider that could not serve a request, and why."""
+
+    provider: str
+    reason: str
+    at: float
+
+
+@attrs.frozen(kw_only=True)
+class Placement:
+    """Where a request's nodes are made: all on one provider and in one zone.
+
+    Attributes:
+        failures: launches that failed here so far; aborted ones do not count.
+        capacity_refusals: launches the cloud had no room for so far.
+    """
+
+    provider: str
+    az: str | None
+    since: float
+    failures: int = 0
+    capacity_refusals: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class NodeRequest:
+    """An ask, and what has become of it.
+
+    Attributes:
+        declined: providers given up for this request.
+        nodes: the nodes handed out, in the order of ``ask.labels``; empty until fulfilled.
+        reason: why it failed.
+    """
+
+    id: RequestId
+    ask: Ask
+    state: RequestState
+    state_at: float
+    created_at: float
+    placement: Placement | None = None
+    declined: tuple[Declined, ...] = ()
+    lease_id: LeaseId | None = None
+    nodes: tuple[NodeId, ...] = ()
+    reason: str | None = None
+
+    def became(self, state: RequestState, at: float, **changes: Any) -> "NodeRequest":
+        """Take one step of life.
+
+        Raises:
+            TransitionError: the table has no such step.
+        """
+        if state not in REQUEST_TRANSITIONS[self.state]:
+            raise TransitionError(f"request {self.id}: {self.state.value} → {state.value}")
+        return attrs.evolve(self, state=state, state_at=at, **changes)
+
+
+@attrs.frozen(kw_only=True)
+class Lease:
+    """The time-bound exclusive right of one requestor to the nodes of one request.
+
+    Attributes:
+        expires_at: None for a demand source that watches its requestors itself.
+    """
+
+    id: LeaseId
+    request_id: RequestId
+    requestor: str
+    nodes: tuple[NodeId, ...]
+    created_at: float
+    ttl_s: int
+    expires_at: float | None
+    ended_at: float | None = None

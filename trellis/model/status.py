@@ -1,0 +1,128 @@
+"""What Trellis shows of itself: behind `provider show`, `quota`, `leak list` and `explain`."""
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from trellis.model.provider import Pause
+from trellis.model.quota import Limits, Resources
+from trellis.model.records import Event
+from trellis.model.request import Declined
+
+
+class Health(enum.Enum):
+    """Whether a provider can be used now."""
+
+    STARTING = "starting"
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+
+
+@attrs.frozen(kw_only=True)
+class LabelStatus:
+    """One label: who offers it, and how many nodes of it there are by state."""
+
+    name: str
+    min_ready: int
+    offered_by: tuple[str, ...]
+    """``provider/pool`` of each pool that can make it now."""
+    missing: Mapping[str, str]
+    """``provider/pool`` of each pool that cannot, with the reason."""
+    nodes: Mapping[str, int]
+    host_key_checking: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class PoolStatus:
+    """One pool of a provider, with its own limits and what they hold."""
+
+    name: str
+    labels: tuple[str, ...]
+    limits: Limits
+    used: Resources
+    missing: Mapping[str, str]
+    """By label, what the cloud lacks for it."""
+
+
+@attrs.frozen(kw_only=True)
+class QuotaStatus:
+    """A provider's quota as Trellis reckons with it."""
+
+    provider: str
+    limits: Limits
+    ours: Resources
+    """Reserved by records: everything of ours that is not proved gone."""
+    others: Resources
+    read_at: float | None
+    refusals: int
+    """Creates that the cloud refused for quota since the start."""
+
+
+@attrs.frozen(kw_only=True)
+class ProviderStatus:
+    """One provider: its health and why, its pools, and the counts that matter."""
+
+    name: str
+    type: str
+    cloud: str
+    region: str
+    health: Health
+    reason: str
+    """Why it is unavailable or still starting; "" when available."""
+    since: float
+    pause: Pause | None
+    pools: tuple[PoolStatus, ...]
+    nodes: Mapping[str, int]
+    quota: QuotaStatus
+    backoffs: Mapping[str, str]
+    """Pools, flavors and zones held back after capacity refusals, and until when, in words."""
+    sweep: str
+    """``report``, ``delete``, or ``stopped: …`` with the alarm."""
+    api_calls: Mapping[str, int]
+    """Calls since the start, by service and verb."""
+
+
+@attrs.frozen(kw_only=True)
+class Leak:
+    """A thing tagged ours that no record claims."""
+
+    id: str
+    provider: str
+    kind: str
+    external_id: str
+    node_id: str | None
+    first_seen: float
+    sightings: int
+    note: str
+    """What Trellis does or waits for: a second sighting, a person's word, the deletion."""
+
+
+@attrs.frozen(kw_only=True)
+class PlannedStep:
+    """One thing the scheduler would do or cannot do now, with its reason."""
+
+    action: str
+    subject: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """Why something is as it is.
+
+    Attributes:
+        words: one or two sentences for a person.
+        waits_for: what would move it on; "" if it waits for nothing.
+        since: since when it is in this state.
+        declined: providers that could not serve it, each with the reason.
+        history: its events, oldest first.
+    """
+
+    subject: str
+    state: str
+    since: float
+    words: str
+    waits_for: str
+    declined: tuple[Declined, ...]
+    history: tuple[Event, ...]

@@ -1,0 +1,237 @@
+"""The provider protocol: what the core asks of one region of one cloud.
+
+Each method makes one remote change or asks one question. The core owns order, deadlines and
+records; the provider owns what this cloud calls things. Every method may raise any `CloudError`
+and nothing else; every method may be cancelled at any await and then leaves nothing behind but
+what its one call may have made, which `find` finds again by its tag.
+"""
+
+import enum
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
+
+import attrs
+
+from trellis.errors import CloudError
+from trellis.model.names import NodeId
+from trellis.model.node import Addresses, Home, Resource, ResourceKind, Shape
+from trellis.model.quota import QuotaReading
+
+SPI_VERSION: Final = 1
+
+
+class Capability(enum.Enum):
+    """What a provider can do beyond launching and deleting servers."""
+
+    FLOATING_IPS = "floating-ips"
+    CHANGES_SINCE = "changes-since"
+    """Its server list takes `since` and shows deleted servers as rows."""
+
+
+class InstanceState(enum.Enum):
+    """The state of a machine in a cloud, as far as the core cares."""
+
+    BUILDING = "building"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    ERROR = "error"
+    DELETING = "deleting"
+    GONE = "gone"
+    """Proved gone: a DELETED row, or 404 on a GET in the project it was made in."""
+    UNKNOWN = "unknown"
+    """The cloud cannot say: no information, never a verdict."""
+
+
+@attrs.frozen(kw_only=True)
+class Tag:
+    """What marks a thing in a cloud as ours: whose it is and for which node it was made."""
+
+    deployment: str
+    node_id: NodeId
+
+
+@attrs.frozen(kw_only=True)
+class Instance:
+    """The provider-neutral view of one machine in a cloud.
+
+    Attributes:
+        fault: for ERROR, why, as the error a create would have raised; None while unknown.
+        addresses: None while the cloud shows none that can be used.
+        needs_public: it has addresses, and its configuration wants a public one it lacks.
+        tag: None for machines that are not tagged as Trellis's.
+        updated: the cloud's own time stamp, opaque.
+        ports: ids of the ports first seen attached, where the answer shows them.
+    """
+
+    external_id: str
+    name: str
+    state: InstanceState
+    fault: CloudError | None = None
+    addresses: Addresses | None = None
+    needs_public: bool = False
+    az: str | None = None
+    tag: Tag | None = None
+    updated: str = ""
+    created_at: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Listing:
+    """One answer to `list`: rows, and the newest time stamp to ask from next time.
+
+    Attributes:
+        home: project, region and endpoint it was read in.
+        full: True for an unfiltered list, the only kind the sweep may use.
+    """
+
+    instances: tuple[Instance, ...]
+    newest: str | None
+    home: Home
+    full: bool
+
+
+@attrs.frozen(kw_only=True)
+class Leftover:
+    """A thing other than a server that carries our tag, or belongs to a server of ours."""
+
+    kind: ResourceKind
+    external_id: str
+    tag: Tag | None
+    server_id: str | None = None
+    description: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Offer:
+    """A label of a pool, resolved against the cloud: what it is made of, and in which zones.
+
+    Attributes:
+        zones: availability zones to choose from; empty means: name none.
+    """
+
+    pool: str
+    label: str
+    shape: Shape
+    zones: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Inventory:
+    """What the configured labels come to in this cloud.
+
+    Attributes:
+        offers: by pool and label.
+        missing: by pool and label, what the cloud lacks, in words with near matches.
+    """
+
+    offers: Mapping[tuple[str, str], Offer]
+    missing: Mapping[tuple[str, str], str]
+    home: Home
+
+
+@attrs.frozen(kw_only=True)
+class LaunchIntent:
+    """All that a create needs to know; made from the node's record alone, so it can be repeated.
+
+    Attributes:
+        name: the server's name, and its first host name.
+        metadata: goes beside the tag; values at most 255 characters.
+    """
+
+    tag: Tag
+    name: str
+    pool: str
+    label: str
+    shape: Shape
+    az: str | None
+    metadata: Mapping[str, str] = attrs.field(factory=dict)
+
+
+class Gone(enum.Enum):
+    """The answer of `delete_step`."""
+
+    DONE = "done"
+    """Proved gone."""
+    AGAIN = "again"
+    """The cloud has been told; look again later."""
+
+
+class Provider(Protocol):
+    """One region of one account, in the core's words."""
+
+    capabilities: frozenset[Capability]
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Hold what the provider needs while it runs (its account's login is not its own)."""
+        ...
+
+    async def inventory(self) -> Inventory:
+        """Resolve every configured label: flavor, image, networks, zones.
+
+        Raises:
+            AuthError, MisconfiguredError: the whole provider cannot be used.
+        """
+        ...
+
+    async def limits(self) -> QuotaReading:
+        """Read the quota and what everybody in the project uses of it.
+
+        ``read_at`` is left 0.0: the core stamps it.
+        """
+        ...
+
+    async def create_turn(self) -> None:
+        """Wait until the cloud's rate limit allows one more create, and take that turn.
+
+        The core takes a turn, records the intent durably and only then calls `create`.
+        """
+        ...
+
+    async def create(self, intent: LaunchIntent) -> str:
+        """Send the one call that makes a server, without a second try, and return its id.
+
+        Raises:
+            UnreachableError: certainly not made.
+            AnswerLostError, CloudBrokenError: it may have been made; look with `find`.
+            QuotaExceededError, NoCapacityError, RejectedError, RetryLaterError: not made.
+        """
+        ...
+
+    async def find(self, tag: Tag, name: str) -> Instance | None:
+        """Look for the server of this tag among those of its name, with one list call."""
+        ...
+
+    async def get(self, external_id: str) -> Instance:
+        """Look at one server. GONE stands for the cloud's 404."""
+        ...
+
+    async def list(self, since: str | None) -> Listing:
+        """List servers: all of them, or those changed since a time stamp of an earlier listing.
+
+        Rule 3 of the design: *since* is moved back by 5 s here; pages are followed to the end.
+        """
+        ...
+
+    async def attach_public(self, tag: Tag, external_id: str) -> str:
+        """Give the server a public address by one call, and return the floating IP's id.
+
+        Looks first whether one of this tag exists, so it may be repeated.
+        """
+        ...
+
+    async def find_leftovers(self) -> tuple[Leftover, ...]:
+        """List what carries our tag and is no server: floating IPs, keypairs, ports."""
+        ...
+
+    async def delete_step(self, resource: Resource, tag: Tag) -> Gone:
+        """Tell the cloud to delete one thing, or see that it is gone; may be repeated for ever."""
+        ...
+
+    async def console_log(self, external_id: str, lines: int) -> str:
+        """The end of a server's console, or "" where the cloud offers none."""
+        ...
+
+    async def home(self) -> Home:
+        """Project, region and endpoint of the present token (rule 2 of the design)."""
+        ...

@@ -8,8 +8,10 @@
     │   ├── StoreInUseError          another daemon has the store
     │   ├── StoreMismatchError       newer schema, or another deployment's store
     │   └── StoreFailedError         the log cannot be written: the daemon ends
+    │       └── FencedError          another incarnation has the store now
     ├── RefusedError                 a caller asks for what cannot be done; carries a remedy
     │   ├── UnknownIdError
+    │   ├── KeyReusedError           the idempotency key was used for another body
     │   └── AlreadyDoneError
     ├── TransitionError              a state change the table does not allow: a bug of ours
     └── CloudError                   what a provider may raise; part of the SPI
@@ -78,6 +80,10 @@ class StoreFailedError(StoreError):
     """A commit could not be made durable. Nothing acknowledged is lost; the daemon ends."""
 
 
+class FencedError(StoreFailedError):
+    """A later incarnation of the daemon has the store: nothing this one writes takes effect."""
+
+
 # ------------------------------------------------------------------------- the callers
 
 
@@ -96,6 +102,10 @@ class RefusedError(TrellisError):
 
 class UnknownIdError(RefusedError):
     """There is no request, lease, node or provider of this id or name."""
+
+
+class KeyReusedError(RefusedError):
+    """The requestor used this idempotency key for another body within the last day."""
 
 
 class AlreadyDoneError(RefusedError):

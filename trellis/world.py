@@ -3,9 +3,9 @@
 Production and simulation differ in the `World` they are given and in nothing else.
 """
 
-import random
 import time
 from collections.abc import Awaitable, Callable
+from random import Random, SystemRandom
 
 import attrs
 import trio
@@ -25,6 +25,6 @@ class World:
     """
 
     wall: Callable[[], float] = time.time
-    random: random.Random = attrs.field(factory=random.SystemRandom)
+    random: Random = attrs.field(factory=SystemRandom)
     connect: Callable[[str, int], Awaitable[trio.abc.Stream]] = trio.open_tcp_stream
     transport: TransportFactory

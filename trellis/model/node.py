@@ -52,7 +52,7 @@ class ResourceKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Resource:
-    """One thing of a node in a cloud, recorded before it is made (an *intent*) and until it is gone.
+    """One thing of a node in a cloud, recorded from its *intent* until it is proved gone.
 
     Attributes:
         sent_at: when the call that makes it was about to be sent. Set and no ``external_id``
@@ -131,6 +131,7 @@ class Node:
         resources: everything of it in the cloud, the server included.
         launch_by: deadline of the launch.
         boot_by: deadline for it to answer, known once the server is active.
+        checked_at: when it was last seen to answer.
         fault: why it failed, was aborted or is deleted, in words.
         lost: it died under its lease.
     """
@@ -160,6 +161,7 @@ class Node:
     boot_by: float | None = None
     host_keys: tuple[str, ...] = ()
     ready_at: float | None = None
+    checked_at: float | None = None
     fault: str | None = None
     held_by: str | None = None
     hold_reason: str | None = None

@@ -54,11 +54,20 @@ class Ask:
 
 @attrs.frozen(kw_only=True)
 class Declined:
-    """One provider that could not serve a request, and why."""
+    """One provider that could not serve a request, and why.
+
+    Attributes:
+        until: when it may be tried again; None is never, for this request.
+    """
 
     provider: str
     reason: str
     at: float
+    until: float | None = None
+
+    def holds(self, now: float) -> bool:
+        """Whether the provider is still out of the question."""
+        return self.until is None or now < self.until
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +77,7 @@ class Placement:
     Attributes:
         failures: launches that failed here so far; aborted ones do not count.
         capacity_refusals: launches the cloud had no room for so far.
+        short_since: since when a slot has stood empty for lack of room.
     """
 
     provider: str
@@ -75,6 +85,7 @@ class Placement:
     since: float
     failures: int = 0
     capacity_refusals: int = 0
+    short_since: float | None = None
 
 
 @attrs.frozen(kw_only=True)

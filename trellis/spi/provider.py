@@ -15,7 +15,7 @@ import attrs
 
 from trellis.errors import CloudError
 from trellis.model.names import NodeId
-from trellis.model.node import Addresses, Home, Resource, ResourceKind, Shape
+from trellis.model.node import Addresses, Home, Login, Resource, ResourceKind, Shape
 from trellis.model.quota import QuotaReading
 
 SPI_VERSION: Final = 1
@@ -114,6 +114,7 @@ class Offer:
     label: str
     shape: Shape
     zones: tuple[str, ...] = ()
+    login: Login = attrs.field(factory=Login)
 
 
 @attrs.frozen(kw_only=True)

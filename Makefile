@@ -1,0 +1,54 @@
+# Everything a checkout can do. `make help` lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format check test test-real clean
+
+# The first of these that is Python 3.11 or newer; `make setup PYTHON=…` names another.
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+BIN := .venv/bin
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+READY := .venv/.ready
+ARGS ?=
+
+# Not wanted of flake8-async: 127 (httpx stays, behind one module), 900 (httpx's byte streams are
+# async generators), 910 and 911 (a checkpoint on every early return), 124 (as 910, for protocols).
+ASYNC := --select ASYNC --extend-ignore ASYNC124,ASYNC127,ASYNC900,ASYNC910,ASYNC911
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
+	| while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+setup: $(READY) ## make .venv with all that is needed, and Trellis in it
+
+$(READY): requirements/dev.txt pyproject.toml $(PLUGINS:%=%/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "make setup: no python3 of 3.11 or newer found; \
+	install one, or name it: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "make setup: \
+	$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; \
+	exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements/dev.txt -e . $(PLUGINS:%=-e ./%)
+	@touch $@
+
+format: $(READY) ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(READY) ## form, lint, async rules, types, import contracts, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/flake8 $(ASYNC) --extend-exclude .venv,tests/realcloud .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/meta
+
+test: $(READY) ## every test that needs no root and no server of its own; ARGS go to pytest
+	$(BIN)/python -m pytest -q -m "not real" $(ARGS)
+
+test-real: $(READY) ## the tests on a real OpenStack, which is installed and started if need be
+	tests/realcloud/up
+	$(BIN)/python -m pytest -q -m real $(ARGS)
+
+clean: ## remove .venv and caches; data of a daemon stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,173 @@
+"""Leaks: two sightings, ours alone, and a stop at what the store cannot explain."""
+
+import pytest
+import trio
+
+from tests.control.scripted_provider import ScriptedProvider, a_row
+from trellis.control.health import ProviderHealth
+from trellis.control.sweep import AGAIN_AFTER_S, Sweep
+from trellis.model.node import NodeState, ResourceKind
+from trellis.spi.provider import InstanceState, Leftover, Listing, Tag
+from trellis.testing.builders import a_home, a_node, a_server
+
+
+class Swept:
+    def __init__(self, mode="delete", nodes=(), issued=1000):
+        self.provider = ScriptedProvider()
+        self.now = 0.0
+        self.sweep = Sweep(
+            name="alpha",
+            deployment="test",
+            provider=self.provider,
+            health=ProviderHealth("alpha", lambda: self.now, lambda: None),
+            mode=mode,
+            wall=lambda: self.now,
+            issued=lambda node_id: int(node_id) < issued,
+            nodes=lambda: {node.id: node for node in nodes},
+        )
+
+    def see(self, *rows):
+        self.sweep.see(Listing(instances=rows, newest=None, home=a_home(), full=True))
+        self.now += AGAIN_AFTER_S
+
+    async def act(self):
+        with trio.move_on_after(35):
+            await self.sweep.run()
+
+
+async def test_two_sightings_delete_a_leak(autojump_clock):
+    """A server of ours that no record claims goes after it was seen twice."""
+    swept = Swept()
+    swept.see(a_row())
+    swept.see(a_row())
+
+    await swept.act()
+
+    assert swept.provider.deleted == ["server-1"]
+    assert swept.sweep.leaks() == ()
+
+
+async def test_one_sighting_deletes_nothing(autojump_clock):
+    """A list may lag behind a record that has just gone."""
+    swept = Swept()
+    swept.see(a_row())
+
+    await swept.act()
+
+    assert swept.provider.deleted == []
+    assert "second sighting" in swept.sweep.leaks()[0].note
+
+
+async def test_two_looks_at_once_are_one_sighting(autojump_clock):
+    """Sightings must be some time apart to count."""
+    swept = Swept()
+    swept.see(a_row())
+    swept.now -= AGAIN_AFTER_S
+    swept.see(a_row())
+
+    await swept.act()
+
+    assert swept.provider.deleted == []
+
+
+async def test_what_disappears_between_sightings_was_no_leak():
+    """A suspect that is not seen again is forgotten."""
+    swept = Swept()
+    swept.see(a_row())
+    swept.see()
+
+    assert swept.sweep.leaks() == ()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        a_row(tag=None),
+        a_row(tag=Tag(deployment="theirs", node_id="0000000001")),
+        a_row(state=InstanceState.GONE),
+        a_row(state=InstanceState.UNKNOWN),
+    ],
+)
+async def test_what_is_not_ours_or_not_there_is_never_touched(row, autojump_clock):
+    """Only the tag of this deployment on a server that exists makes a suspect (P2)."""
+    swept = Swept()
+    swept.see(row)
+    swept.see(row)
+
+    await swept.act()
+
+    assert swept.provider.deleted == []
+    assert swept.sweep.leaks() == ()
+
+
+async def test_a_claimed_server_is_no_leak():
+    """The record's own server, and whatever turns up for a create in doubt, are claimed."""
+    known = a_node(1)
+    doubtful = a_node(2, state=NodeState.BUILDING, resources=(a_server(external_id=None),))
+    swept = Swept(nodes=(known, doubtful))
+
+    swept.see(a_row(), a_row("0000000002", "server-2"))
+
+    assert swept.sweep.leaks() == ()
+
+
+async def test_a_twin_of_a_claimed_server_is_a_leak():
+    """A create that was carried out twice leaves a second server with the same tag."""
+    swept = Swept(nodes=(a_node(1),))
+
+    swept.see(a_row(), a_row(external_id="twin"))
+
+    assert [leak.external_id for leak in swept.sweep.leaks()] == ["twin"]
+
+
+async def test_a_node_id_never_issued_stops_the_sweep(autojump_clock):
+    """Another daemon of the same deployment, or an old copy of the store (rule 1)."""
+    swept = Swept(issued=1)
+    swept.see(a_row())
+    swept.see(a_row())
+
+    await swept.act()
+
+    assert swept.provider.deleted == []
+    assert "never issued" in swept.sweep.alarm
+
+
+async def test_a_person_can_adopt_what_is_strange(autojump_clock):
+    """After 'leak adopt' it is a leak of ours like any other, and the sweep goes on."""
+    swept = Swept(issued=1)
+    swept.see(a_row())
+    swept.see(a_row())
+
+    assert swept.sweep.adopt("server-1")
+    await swept.act()
+
+    assert swept.sweep.alarm == ""
+    assert swept.provider.deleted == ["server-1"]
+
+
+async def test_report_reports_until_a_person_says_delete(autojump_clock):
+    """In mode report nothing is deleted but by a person's word."""
+    swept = Swept(mode="report")
+    swept.see(a_row())
+    swept.see(a_row())
+    await swept.act()
+    assert swept.provider.deleted == []
+
+    swept.sweep.condemn("server-1")
+    await swept.act()
+
+    assert swept.provider.deleted == ["server-1"]
+
+
+async def test_floating_ips_of_ours_without_a_record_are_leaks():
+    """Their description is the tag (rule 4); a stranger's without one is not seen at all."""
+    swept = Swept()
+    ours = Tag(deployment="test", node_id="0000000001")
+    swept.sweep.see_leftovers(
+        (
+            Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-1", tag=ours),
+            Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-2", tag=None),
+        )
+    )
+
+    assert [leak.external_id for leak in swept.sweep.leaks()] == ["fip-1"]

@@ -1,0 +1,237 @@
+"""Whose turn it is."""
+
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from trellis.http.buckets import Limit, RatePlan
+from trellis.http.message import Verb
+from trellis.http.rates import Gate
+
+
+def a_gate(at_once: int = 1000, **limit: float) -> Gate:
+    return Gate("compute", RatePlan(every=Limit(**limit)), at_once)
+
+
+async def served(gate: Gate, verb: Verb, order: list[object], name: object = None) -> None:
+    await gate.enter(verb)
+    order.append(name if name is not None else verb)
+    gate.leave()
+
+
+async def test_turns_of_a_class_come_in_order(autojump_clock):
+    """First come, first served, at the rate."""
+    gate = a_gate(per_s=2.0, burst=1)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(served, gate, Verb.CREATE, order, number)
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert order == [0, 1, 2, 3, 4]
+    assert pytest.approx(trio.current_time()) == 2.0
+
+
+async def test_deletes_and_reads_overtake_queued_creates(autojump_clock):
+    """Behind 100 creates a deletion waits for one token, not for a hundred."""
+    gate = a_gate(per_s=1.0, burst=1)
+    await gate.enter(Verb.CREATE)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(served, gate, Verb.CREATE, order)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(served, gate, Verb.DELETE, order)
+        nursery.start_soon(served, gate, Verb.READ, order)
+        await trio.sleep(3.5)
+        nursery.cancel_scope.cancel()
+
+    assert Verb.DELETE is order[0]
+    assert Verb.READ in order[:3]
+
+
+async def test_creates_do_not_starve_behind_deletes(autojump_clock):
+    """Deletions come first and leave others a share."""
+    gate = a_gate(per_s=10.0, burst=1)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        for verb in (Verb.CREATE, Verb.READ, Verb.DELETE):
+            for _ in range(100):
+                nursery.start_soon(served, gate, verb, order)
+        await trio.sleep(9.95)
+        nursery.cancel_scope.cancel()
+
+    early = order[:80]
+    assert early.count(Verb.DELETE) > early.count(Verb.READ) > early.count(Verb.CREATE) >= 8
+
+
+async def test_cancelled_waiter_takes_no_token(autojump_clock):
+    """Its turn goes to the next one at the time it would have come."""
+    gate = a_gate(per_s=1.0, burst=1)
+    await gate.enter(Verb.CREATE)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(0.5):
+            await gate.enter(Verb.CREATE)
+        nursery.start_soon(served, gate, Verb.CREATE, order, "next")
+
+    assert order == ["next"]
+    assert pytest.approx(trio.current_time()) == 1.0
+    assert gate.waiting == 0
+
+
+async def test_turn_dealt_to_a_task_that_is_being_cancelled_is_returned(autojump_clock):
+    """Cancelled in the very step in which its turn is dealt, it leaves turn and place."""
+    gate = a_gate(at_once=1)
+    await gate.enter(Verb.READ)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def doomed() -> None:
+            with scope:
+                await gate.enter(Verb.READ)
+
+        nursery.start_soon(doomed)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(served, gate, Verb.READ, order, "next")
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+        gate.leave()
+
+    assert order == ["next"]
+    assert gate.waiting == 0
+
+
+async def test_keeper_that_leaves_appoints_another(autojump_clock):
+    """Whoever sleeps for the others may be cancelled; the others still get their turns."""
+    gate = a_gate(per_s=1.0, burst=1)
+    await gate.enter(Verb.READ)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        keeper, heir = trio.CancelScope(), trio.CancelScope()
+
+        async def doomed(scope: trio.CancelScope) -> None:
+            with scope:
+                await gate.enter(Verb.READ)
+
+        for scope in (keeper, heir):
+            nursery.start_soon(doomed, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(served, gate, Verb.READ, order, "third")
+        await trio.testing.wait_all_tasks_blocked()
+        keeper.cancel()
+        heir.cancel()
+
+    assert order == ["third"]
+    assert pytest.approx(trio.current_time()) == 1.0
+
+
+async def test_no_more_in_flight_than_connections(autojump_clock):
+    """The turn waits, not the call: a deletion can still come first."""
+    gate = a_gate(at_once=2)
+    order: list[object] = []
+    await gate.enter(Verb.CREATE)
+    await gate.enter(Verb.CREATE)
+
+    async with trio.open_nursery() as nursery:
+        for verb in (Verb.CREATE, Verb.CREATE, Verb.DELETE):
+            nursery.start_soon(served, gate, verb, order)
+        await trio.testing.wait_all_tasks_blocked()
+        assert gate.waiting == 3
+        gate.leave()
+
+    assert Verb.DELETE is order[0]
+    assert len(order) == 3
+
+
+async def test_turn_taken_and_never_used_blocks_for_seconds_only(autojump_clock):
+    """A task that dies between its turn and its call costs a connection for 5 s."""
+    gate = a_gate(at_once=1)
+    await gate.turn(Verb.CREATE)
+
+    await gate.enter(Verb.READ)
+
+    assert pytest.approx(trio.current_time()) == 5.0
+
+
+async def test_promised_call_enters_at_once(autojump_clock):
+    """Its turn was waited for before."""
+    gate = a_gate(at_once=1)
+    await gate.turn(Verb.CREATE)
+
+    gate.enter_promised()
+    gate.leave()
+    await gate.enter(Verb.READ)
+
+    assert trio.current_time() == 0.0
+
+
+async def test_room_made_while_tokens_are_missing_is_used_when_they_come(autojump_clock):
+    """Neither the connection nor the token alone lets a call through, both do."""
+    gate = a_gate(at_once=1, per_s=0.1, burst=1)
+    await gate.enter(Verb.READ)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(served, gate, Verb.READ, order)
+        await trio.sleep(2.0)
+        gate.leave()
+
+    assert pytest.approx(trio.current_time()) == 10.0
+
+
+async def test_refused_class_waits_and_others_go_on(autojump_clock):
+    """A limit of creates does not hold up deletions."""
+    gate = a_gate()
+    gate.refused(Verb.CREATE, sent_at=trio.current_time(), pause_s=30.0)
+
+    await gate.enter(Verb.DELETE)
+    deleted_at = trio.current_time()
+    await gate.enter(Verb.CREATE)
+
+    assert deleted_at == 0.0
+    assert pytest.approx(trio.current_time()) == 30.0
+
+
+async def test_two_refused_classes_show_a_shared_limit(autojump_clock):
+    """Then all classes wait: the limit is the service's."""
+    gate = a_gate()
+    gate.refused(Verb.CREATE, sent_at=trio.current_time(), pause_s=30.0)
+    gate.refused(Verb.READ, sent_at=trio.current_time(), pause_s=30.0)
+
+    await gate.enter(Verb.DELETE)
+
+    assert pytest.approx(trio.current_time()) == 30.0
+    assert not math.isinf(gate.rate(Verb.DELETE))
+
+
+async def test_thousand_waiters_cost_no_thousand_wakeups(autojump_clock):
+    """One sleeps for all: dealing a turn wakes who gets it and no one else."""
+    gate = a_gate(per_s=100.0, burst=1)
+    order: list[object] = []
+    woken = _Wakeups()
+
+    trio.lowlevel.add_instrument(woken)
+    async with trio.open_nursery() as nursery:
+        for number in range(1000):
+            nursery.start_soon(served, gate, Verb.READ, order, number)
+    trio.lowlevel.remove_instrument(woken)
+
+    assert len(order) == 1000
+    assert woken.steps < 10_000
+
+
+class _Wakeups(trio.abc.Instrument):
+    steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1

@@ -1,0 +1,83 @@
+"""A proxy before nova that holds back the answers of creates: a crash then finds them unanswered."""
+
+import http.client
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+
+
+class HoldingProxy:
+    """Forwards everything to *target*; the answer of a create is kept for *hold_s* seconds.
+
+    Attributes:
+        url: what to use in the place of *target*.
+    """
+
+    def __init__(self, target: str, *, hold_s: float) -> None:
+        self._target = urlsplit(target)
+        self._hold_s = hold_s
+        self._lock = threading.Lock()
+        self._unanswered: set[str] = set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{self._target.path}"
+
+    @property
+    def unanswered(self) -> set[str]:
+        """Ids of servers that nova has made and whose maker has not been told."""
+        with self._lock:
+            return set(self._unanswered)
+
+    def __enter__(self) -> "HoldingProxy":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _hold(self, server_id: str) -> None:
+        with self._lock:
+            self._unanswered.add(server_id)
+        time.sleep(self._hold_s)
+        with self._lock:
+            self._unanswered.discard(server_id)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _forward(self) -> None:
+                length = int(self.headers.get("content-length") or 0)
+                body = self.rfile.read(length) if length else None
+                target = proxy._target
+                nova = http.client.HTTPConnection(target.hostname, target.port, timeout=120)
+                headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
+                nova.request(self.command, self.path, body=body, headers=headers)
+                answer = nova.getresponse()
+                content = answer.read()
+                nova.close()
+                if self.command == "POST" and self.path.endswith("/servers"):
+                    made = json.loads(content).get("server") if answer.status == 202 else None
+                    if made:
+                        proxy._hold(made["id"])
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in HOP_BY_HOP:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_DELETE = do_PUT = _forward
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler

@@ -1,0 +1,152 @@
+"""Printing data: tables for people, JSON and YAML for programs. Data goes to stdout, always."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import click
+
+from trellis.cli.shape import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE: Final = 120
+_UNBOUNDED: Final = 10_000
+_STYLES: Final = {
+    "ready": "green", "available": "green", "fulfilled": "green", "in-use": "cyan",
+    "building": "yellow", "pending": "yellow", "requested": "yellow", "starting": "yellow",
+    "hold": "magenta", "paused": "magenta", "failed": "red", "unavailable": "red",
+}  # fmt: skip
+
+
+@attrs.frozen
+class Column:
+    """One column of a table.
+
+    Attributes:
+        show: from a row to what stands in its cell.
+        wide: shown only where there is room: on 120 columns, or into a pipe.
+        wraps: its cells may be broken into several lines; ids never are.
+    """
+
+    title: str
+    show: Callable[[Any], object]
+    wide: bool = False
+    wraps: bool = False
+
+
+def field(name: str) -> Callable[[Any], object]:
+    """A cell that shows one key of the row."""
+    return lambda row: row[name]
+
+
+def show_list(output: str, rows: Sequence[Any], columns: Sequence[Column], *, empty: str) -> None:
+    """Print a list; *empty* is said on stderr if there is nothing in it."""
+    if output != "table":
+        show_data(output, rows)
+    elif rows:
+        print_table(rows, columns)
+    else:
+        click.echo(empty, err=True)
+
+
+def show_data(output: str, data: Any) -> None:
+    """Print data as JSON or YAML."""
+    if output == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def print_table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
+    """Print rows under titles, as wide as the terminal, or as they need into a pipe."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = _console()
+    shown = [column for column in columns if not column.wide or console.width >= _WIDE]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in shown:
+        table.add_column(column.title, no_wrap=not column.wraps, overflow="fold")
+    for row in rows:
+        texts = [_cell(column.show(row)) for column in shown]
+        table.add_row(*[Text(text, style=_STYLES.get(text, "")) for text in texts])
+    console.print(table)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values below each other; what is empty is left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        if value not in (None, "", [], {}):
+            text = _cell(value)
+            table.add_row(name, Text(text, style=_STYLES.get(text, "")))
+    _console().print(table)
+
+
+def age(since: str | None) -> str:
+    """How long ago an ISO time was: ``42s``, ``7m``, ``3h 5m``, ``12d``."""
+    if since is None:
+        return ""
+    return duration(time.time() - datetime.fromisoformat(since).timestamp())
+
+
+def duration(seconds: float) -> str:
+    """A length of time, short."""
+    whole = max(0, int(seconds))
+    if whole < 100:
+        return f"{whole}s"
+    if whole < 100 * 60:
+        return f"{whole // 60}m"
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}h {minutes}m" if hours < 48 else f"{hours // 24}d"
+
+
+def moment(at: str | None) -> str:
+    """An ISO time without its fraction, with its age."""
+    return "" if at is None else f"{at[:19]}Z ({age(at)} ago)"
+
+
+def counts(by_name: Mapping[str, int]) -> str:
+    """``2 building, 3 ready``; what is 0 is left out."""
+    return ", ".join(f"{n} {name}" for name, n in by_name.items() if n)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        value = "\n".join(str(item) for item in value)
+    elif isinstance(value, Mapping):
+        value = "\n".join(f"{name}: {item}" for name, item in value.items())
+    return printable(str(value))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # Rich takes 80 columns for a pipe, and would cut what a program is to read.
+    return Console(
+        file=sys.stdout,
+        width=None if sys.stdout.isatty() else _UNBOUNDED,
+        # Rich leaves bold on by itself.
+        force_terminal=False if os.environ.get("NO_COLOR") else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

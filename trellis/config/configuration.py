@@ -1,0 +1,169 @@
+"""What stands in ``trellis.yaml``, as frozen values."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import attrs
+
+from trellis.config.addresses import ListenAddress, StoreAddress
+from trellis.spi.config import (
+    NOT_OF_THE_NODE,
+    ProviderConfig,
+    Seconds,
+    above_zero,
+    at_least,
+    at_most,
+    not_empty,
+)
+
+_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
+
+
+def _deployment(_instance: object, _field: object, value: str) -> None:
+    if not _DEPLOYMENT.match(value):
+        raise ValueError(
+            "must be 1 to 64 letters, digits and dashes: it stands on every tag in the clouds"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class WebConfig:
+    """The web face: API, dashboard, metrics.
+
+    Attributes:
+        listen: loopback address and port to listen on.
+    """
+
+    listen: ListenAddress = attrs.field(default=ListenAddress(host="127.0.0.1", port=8480))
+
+
+@attrs.frozen(kw_only=True)
+class LabelConfig:
+    """A label: the name by which nodes are asked for.
+
+    Attributes:
+        name: the label.
+        min_ready: idle nodes to keep ready, over all providers together.
+        max_ready_age: idle nodes older than this are replaced; 0 keeps them.
+        host_key_checking: false skips the readiness check, and no host keys are read.
+    """
+
+    name: str = attrs.field(validator=not_empty)
+    min_ready: int = attrs.field(default=0, validator=at_least(0), metadata=NOT_OF_THE_NODE)
+    max_ready_age: Seconds = attrs.field(
+        default=Seconds(0), validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
+    host_key_checking: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class ImageConfig:
+    """An image that is built here and uploaded to every provider whose labels name it.
+
+    Attributes:
+        name: the image.
+        parent: another image to inherit from: elements are put before these, variables merged.
+        abstract: true makes it a parent only, never built itself.
+        elements: diskimage-builder elements.
+        release: release of the distribution, for the elements.
+        env_vars: environment of the build; values are never shown.
+        formats: formats to build; what the providers need if left out.
+        rebuild_age: it is built anew when older than this.
+        build_timeout: longest time of one build.
+        pause: true stops builds of it.
+        metadata: properties of the uploaded image.
+        username: user to log in as on its nodes.
+        python_path: Python on its nodes, for Ansible.
+        shell_type: shell on its nodes, for Ansible.
+        connection_type: how its nodes are reached.
+        connection_port: port at which its nodes are reached.
+    """
+
+    name: str = attrs.field(validator=not_empty)
+    parent: str | None = None
+    abstract: bool = False
+    elements: tuple[str, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    release: str | None = attrs.field(default=None, metadata=NOT_OF_THE_NODE)
+    env_vars: Mapping[str, str] = attrs.field(factory=dict, repr=False, metadata=NOT_OF_THE_NODE)
+    formats: tuple[str, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    rebuild_age: Seconds = attrs.field(
+        default=Seconds(_DAY), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    build_timeout: Seconds = attrs.field(
+        default=Seconds(8 * _HOUR), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    pause: bool = attrs.field(default=False, metadata=NOT_OF_THE_NODE)
+    metadata: Mapping[str, str] = attrs.field(factory=dict, metadata=NOT_OF_THE_NODE)
+    username: str = "zuul"
+    python_path: str = "auto"
+    shell_type: str | None = None
+    connection_type: str = "ssh"
+    connection_port: int = attrs.field(default=22, validator=(at_least(1), at_most(65535)))
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """All of ``trellis.yaml``.
+
+    Attributes:
+        deployment: whose nodes these are: it is on every tag, and what carries another one is
+            never touched. Letters, digits and dashes, at most 64; must not change.
+        store: where records are kept: ``sqlite:PATH``, relative to this file's folder.
+        web: the web face.
+        labels: the names by which nodes are asked for.
+        images: images that are built here.
+        providers: regions of clouds in which nodes are launched.
+        launch_budget: most launches in a minute, over all providers; bounds what a bug can do.
+        starve_after: a request that has waited this long gets room reserved on one provider.
+        lease_ttl: how long a lease lasts without being renewed, if its request does not say.
+        max_lease_age: how long a lease can last at most, however often it is renewed.
+        max_hold_age: held nodes are deleted when older than this; 0 keeps them.
+        history_age: how long what is gone can still be explained.
+        disabled_plugins: plugins that are not loaded; ``TRELLIS_DISABLED_PLUGINS`` adds to it.
+    """
+
+    deployment: str = attrs.field(validator=_deployment)
+    store: StoreAddress = attrs.field(default=StoreAddress(path=Path("trellis.db")))
+    web: WebConfig = attrs.field(factory=WebConfig)
+    labels: tuple[LabelConfig, ...] = ()
+    images: tuple[ImageConfig, ...] = ()
+    providers: tuple[ProviderConfig, ...] = ()
+    launch_budget: int = attrs.field(default=3000, validator=at_least(1))
+    starve_after: Seconds = attrs.field(default=Seconds(600), validator=above_zero)
+    lease_ttl: Seconds = attrs.field(default=Seconds(_HOUR), validator=at_least(60))
+    max_lease_age: Seconds = attrs.field(default=Seconds(_DAY), validator=at_least(60))
+    max_hold_age: Seconds = attrs.field(default=Seconds(0), validator=at_least(0))
+    history_age: Seconds = attrs.field(default=Seconds(7 * _DAY), validator=at_least(_HOUR))
+    disabled_plugins: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.lease_ttl > self.max_lease_age:
+            raise ValueError("lease-ttl must not be longer than max-lease-age")
+
+    def label(self, name: str) -> LabelConfig | None:
+        """The label of this name, or None."""
+        return _named(self.labels, name)
+
+    def image(self, name: str) -> ImageConfig | None:
+        """The image of this name, or None."""
+        return _named(self.images, name)
+
+    def provider(self, name: str) -> ProviderConfig | None:
+        """The provider of this name, or None."""
+        return _named(self.providers, name)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_N = TypeVar("_N", bound=_Named)
+
+
+def _named(things: tuple[_N, ...], name: str) -> _N | None:
+    return next((thing for thing in things if thing.name == name), None)

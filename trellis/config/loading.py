@@ -1,0 +1,172 @@
+"""From the file to a `Configuration`, or to all its faults."""
+
+import stat
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from trellis.config.configuration import Configuration
+from trellis.config.document import (
+    DocumentError,
+    Fault,
+    Mapping,
+    Mark,
+    Scalar,
+    Sequence,
+    Tree,
+    read_document,
+)
+from trellis.config.document import Path as KeyPath
+from trellis.config.references import reference_faults
+from trellis.config.structure import INVALID, Structurer, near, shown
+from trellis.errors import ConfigError
+from trellis.spi.config import ProviderConfig
+from trellis.spi.registry import ProviderRegistry
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+MOST_FAULTS: Final = 1000
+
+
+@attrs.frozen(kw_only=True)
+class Loaded:
+    """A configuration that can be used.
+
+    Attributes:
+        warnings: what may be a mistake, each as ``file:line:column: path: message``.
+    """
+
+    configuration: Configuration
+    warnings: tuple[str, ...]
+
+
+def load(path: Path, registry: ProviderRegistry) -> Loaded:
+    """Read the configuration file.
+
+    Args:
+        path: the file; relative paths in it are taken from its folder.
+        registry: the types of provider there are.
+
+    Raises:
+        ConfigError: with every fault that can be seen at once, in the order of the file.
+    """
+    return parse(_read(path), registry, file=str(path), folder=path.parent)
+
+
+def parse(text: str, registry: ProviderRegistry, *, file: str, folder: Path) -> Loaded:
+    """Make a configuration of a text; touches no file.
+
+    Args:
+        file: what messages call it.
+        folder: what relative paths in it are relative to.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    tree, faults = _tree(text, file)
+    structurer = Structurer(folder=folder)
+    types = _ProviderTypes(registry, structurer.faults)
+    structurer.variants = {ProviderConfig: types.choose}
+    configuration = structurer.instance(tree, Configuration, ())
+    reference, warnings = reference_faults(tree)
+    faults += structurer.faults + reference
+    if configuration is INVALID or faults:
+        raise ConfigError(_in_order(faults, file))
+    configuration = attrs.evolve(configuration, store=configuration.store.within(folder))
+    return Loaded(configuration=configuration, warnings=_in_order(warnings, file))
+
+
+def disabled_plugins(path: Path) -> tuple[str, ...]:
+    """Read ``disabled-plugins`` alone, which is needed before plugins are.
+
+    Everything else in the file, and a wrong value of this key, is left for `load` to judge.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no YAML mapping.
+    """
+    tree, _faults = _tree(_read(path), str(path))
+    names = tree.get("disabled-plugins")
+    if not isinstance(names, Sequence):
+        return ()
+    return tuple(
+        item.value
+        for item in names.items
+        if isinstance(item, Scalar) and isinstance(item.value, str)
+    )
+
+
+@attrs.frozen
+class _ProviderTypes:
+    """Finds the configuration class of a provider entry by its ``type``."""
+
+    registry: ProviderRegistry
+    faults: list[Fault]
+
+    def choose(self, tree: Mapping, path: KeyPath) -> type | None:
+        entry = tree.get("type")
+        known = ", ".join(self.registry.types()) or "none is registered"
+        if entry is None:
+            message = f"required key 'type' is missing; types are: {known}"
+            if "driver" in tree.entries:
+                message = f"the key 'driver' is called 'type' here; types are: {known}"
+            self.faults.append(Fault(tree.mark, path, message))
+            return None
+        name = entry.value if isinstance(entry, Scalar) else None
+        if isinstance(name, str):
+            if registration := self.registry.get(name):
+                return registration.configuration_class
+            message = (
+                f"no plugin registers the type {shown(name)}{near(name, self.registry.types())}"
+                f" (types are: {known}; `trellis plugin list` shows plugins that failed)"
+            )
+        else:
+            message = f"expected text, the name of a type; types are: {known}"
+        self.faults.append(Fault(entry.mark, (*path, "type"), message))
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            kind = "a directory" if path.is_dir() else "no regular file"
+            raise ConfigError([f"{path}: is {kind}; name the configuration file itself"])
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file"]) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError([f"{path}: cannot be read: {reason}"]) from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError([f"{path}: is larger than {MAX_BYTES // 1024**2} MiB: not read"])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n")
+        column = error.start - (before.rfind(b"\n") + 1)
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        fault = Fault(Mark(line, column), (), message)
+        raise ConfigError([fault.render(str(path))]) from None
+
+
+def _tree(text: str, file: str) -> tuple[Mapping, list[Fault]]:
+    tree: Tree
+    try:
+        tree, faults = read_document(text)
+    except DocumentError as error:
+        raise ConfigError([error.fault.render(file)]) from None
+    if not isinstance(tree, Mapping):
+        what = "a list" if isinstance(tree, Sequence) else "one text"
+        message = f"expected keys and values (deployment: …), got {what}"
+        raise ConfigError([Fault(tree.mark, (), message).render(file)])
+    return tree, faults
+
+
+def _in_order(faults: list[Fault], file: str) -> tuple[str, ...]:
+    ordered = sorted(faults, key=lambda fault: fault.mark)
+    # An anchored value that is used twice is looked at twice.
+    lines = tuple(dict.fromkeys(fault.render(file) for fault in ordered))
+    if len(lines) > MOST_FAULTS:
+        return (*lines[:MOST_FAULTS], f"{file}: … and {len(lines) - MOST_FAULTS} more")
+    return lines

@@ -1,0 +1,228 @@
+"""What operators see and may do: the reading and acting side that the web face calls.
+
+`trellis.spi.demand.DemandPort` is the other side, for those who want nodes.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Generic, Literal, Protocol, TypeVar
+
+import attrs
+
+from trellis.model.names import NodeId
+from trellis.model.node import Node, NodeState
+from trellis.model.records import Event
+from trellis.model.request import NodeRequest, RequestState
+from trellis.model.status import LabelStatus, Leak, PlannedStep, ProviderStatus, QuotaStatus
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@attrs.frozen(kw_only=True)
+class Page(Generic[T_co]):
+    """One stretch of a list.
+
+    Attributes:
+        next: what to pass as *after* for the stretch that follows; None at the end. Opaque.
+    """
+
+    items: tuple[T_co, ...]
+    next: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Reset:
+    """A gap in the event stream: what was shown before may have missed changes.
+
+    Attributes:
+        id: the stream goes on after this event id.
+        why: what made the gap, in words.
+    """
+
+    id: int
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """One figure of a measure.
+
+    Attributes:
+        suffix: "" or, for a histogram, ``_bucket``, ``_sum``, ``_count``.
+        labels: by name; a bucket has ``le``.
+    """
+
+    value: float
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    suffix: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Measure:
+    """A figure that is kept as things happen and cannot be read off the records.
+
+    Attributes:
+        name: with the unit and without ``_total``: ``trellis_launch_seconds``.
+        help: one sentence.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    samples: tuple[Sample, ...]
+
+
+class Board(Protocol):
+    """Everything that is shown, and the few things an operator may do.
+
+    Methods that are not async answer from memory at once. Every method that changes something
+    returns when the change is durable; one that is cancelled may or may not have taken effect.
+    """
+
+    async def nodes(
+        self,
+        *,
+        gone: bool = False,
+        state: NodeState | None = None,
+        label: str | None = None,
+        provider: str | None = None,
+        limit: int = 200,
+        after: str | None = None,
+    ) -> Page[Node]:
+        """List nodes in rising order of id; with *gone* those of the history instead.
+
+        Args:
+            after: the `Page.next` of the stretch before.
+
+        Raises:
+            RefusedError: *after* is not something this list ever gave.
+        """
+        ...
+
+    async def node(self, node_id: NodeId) -> Node:
+        """One node, also one of the history.
+
+        Raises:
+            UnknownIdError: there is none.
+        """
+        ...
+
+    async def delete_node(self, node_id: NodeId, by: str) -> Node:
+        """Have a node deleted by a person's word, whatever it does; it is *deleting* afterwards.
+
+        Fine on one that is being deleted or gone.
+
+        Raises:
+            UnknownIdError: there is none.
+        """
+        ...
+
+    async def requests(
+        self,
+        *,
+        gone: bool = False,
+        state: RequestState | None = None,
+        requestor: str | None = None,
+        limit: int = 200,
+        after: str | None = None,
+    ) -> Page[NodeRequest]:
+        """List requests, oldest first; with *gone* those of the history instead.
+
+        Raises:
+            RefusedError: *after* is not something this list ever gave.
+        """
+        ...
+
+    def request_counts(self) -> Mapping[RequestState, int]:
+        """How many requests there are by state, the history left out."""
+        ...
+
+    def labels(self) -> tuple[LabelStatus, ...]:
+        """Every configured label, in the order of the configuration."""
+        ...
+
+    def providers(self) -> tuple[ProviderStatus, ...]:
+        """Every provider, those that drain after their removal included."""
+        ...
+
+    def provider(self, name: str) -> ProviderStatus:
+        """One provider.
+
+        Raises:
+            UnknownIdError: there is none of this name (with near matches).
+        """
+        ...
+
+    async def pause(self, name: str, by: str, reason: str, for_s: float | None) -> ProviderStatus:
+        """Stop launches at a provider, for *for_s* seconds from now or until it is resumed.
+
+        Raises:
+            UnknownIdError: there is none of this name.
+        """
+        ...
+
+    async def resume(self, name: str) -> ProviderStatus:
+        """Let a provider launch again. Fine on one that is not paused.
+
+        Raises:
+            UnknownIdError: there is none of this name.
+        """
+        ...
+
+    async def drain(self, name: str, by: str, reason: str) -> ProviderStatus:
+        """Stop launches at a provider and delete its idle nodes, until it is resumed.
+
+        Raises:
+            UnknownIdError: there is none of this name.
+        """
+        ...
+
+    def quota(self) -> tuple[QuotaStatus, ...]:
+        """The quota of every provider, as Trellis reckons with it."""
+        ...
+
+    def leaks(self) -> tuple[Leak, ...]:
+        """What carries our tag and is claimed by no record."""
+        ...
+
+    async def delete_leak(self, leak_id: str) -> Leak:
+        """Confirm that a leak is ours and may be deleted; the cleanup does it.
+
+        Raises:
+            UnknownIdError: there is none.
+            AlreadyDoneError: a record claims it now.
+        """
+        ...
+
+    async def adopt_leak(self, leak_id: str) -> Leak:
+        """Confirm that a thing whose node id was never issued here is ours all the same.
+
+        Raises:
+            UnknownIdError: there is none.
+            AlreadyDoneError: it is adopted, or a record claims it now.
+        """
+        ...
+
+    def plan(self) -> tuple[PlannedStep, ...]:
+        """What the scheduler would do now and what it would leave, each with its reason."""
+        ...
+
+    def last_event(self) -> int:
+        """Id of the newest event, 0 before the first."""
+        ...
+
+    def events(self, after: int) -> AsyncIterator[Event | Reset]:
+        """Follow the events with ids above *after*, in commit order, without an end.
+
+        Yields a `Reset` first where *after* is older than what is kept (a day) or newer than
+        anything there was, and whenever the reader was too slow for the bounded buffer behind
+        this. What is returned is used by one reader, which calls its ``aclose`` if it has one.
+        """
+        ...
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests can be served now, and what stands in the way."""
+        ...
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Counters and histograms of control; what records say is not repeated in them."""
+        ...

@@ -1,0 +1,142 @@
+"""Why a request waits or a node is as it is, in words and as data (P8)."""
+
+from collections.abc import Mapping
+
+from trellis.control.fleet import Fleet
+from trellis.model.node import Node, NodeState, ResourceKind
+from trellis.model.records import Event
+from trellis.model.request import Declined, NodeRequest, RequestState
+from trellis.model.status import Explanation
+from trellis.scheduler.snapshot import QueueShape, queue_shape
+
+MOST_NAMED = 5
+
+
+def explain_request(
+    request: NodeRequest,
+    fleet: Fleet,
+    waits: Mapping[QueueShape, Mapping[str, str]],
+    history: tuple[Event, ...],
+) -> Explanation:
+    """Say what a request waits for.
+
+    Args:
+        waits: why the first request of each queue waits, by provider.
+        history: its events, oldest first.
+    """
+    declined = request.declined
+    match request.state:
+        case RequestState.REQUESTED:
+            reasons = waits.get(queue_shape(request), {})
+            declined = (
+                *declined,
+                *(
+                    Declined(provider=name, reason=reason, at=request.state_at)
+                    for name, reason in reasons.items()
+                    if name not in {d.provider for d in declined}
+                ),
+            )
+            queue = fleet.queues.get(queue_shape(request), [])
+            ahead = queue.index(request) if request in queue else 0
+            waits_for = "a provider with room"
+            place = f"{ahead} like it are ahead of it. " if ahead else ""
+            words = place + (_joined(reasons) or "It has not been looked at yet.")
+        case RequestState.PENDING:
+            waits_for, words = _pending(request, fleet)
+        case RequestState.FAILED:
+            waits_for, words = "", f"It failed: {request.reason}."
+        case RequestState.FULFILLED:
+            waits_for, words = "", "Its nodes were handed out; the lease runs."
+        case RequestState.CANCELLED:
+            waits_for, words = "", "It was cancelled."
+        case RequestState.CLOSED:
+            waits_for, words = "", "Its lease has ended."
+    return Explanation(
+        subject=f"request {request.id}",
+        state=request.state.value,
+        since=request.state_at,
+        words=words,
+        waits_for=waits_for,
+        declined=declined,
+        history=history,
+    )
+
+
+def _pending(request: NodeRequest, fleet: Fleet) -> tuple[str, str]:
+    place = request.placement
+    assert place is not None
+    where = place.provider + (f", zone {place.az}" if place.az else "")
+    nodes = fleet.slots.get(request.id, {}).values()
+    building = [node for node in nodes if node.state is NodeState.BUILDING]
+    ready = sum(node.state is NodeState.READY for node in nodes)
+    missing = len(request.ask.labels) - ready - len(building)
+    parts = [f"It is placed on {where}: {ready} of {len(request.ask.labels)} nodes are ready"]
+    parts += [f"node {node.id} {_step(node)}" for node in building[:MOST_NAMED]]
+    if len(building) > MOST_NAMED:
+        parts.append(f"{len(building) - MOST_NAMED} more are on their way")
+    if missing:
+        parts.append(f"{missing} wait for room to be launched")
+    if place.failures:
+        parts.append(f"{place.failures} launches failed there")
+    return "its nodes to be ready" if building else "room", "; ".join(parts) + "."
+
+
+def explain_node(node: Node, history: tuple[Event, ...]) -> Explanation:
+    """Say what a node waits for."""
+    waits_for = {
+        NodeState.BUILDING: "the cloud",
+        NodeState.READY: "a request" if node.allocated_to is None else "the rest of its request",
+        NodeState.IN_USE: "the end of its lease",
+        NodeState.HOLD: f"{node.held_by} to let go",
+        NodeState.DELETING: "the cloud to show that it is gone",
+    }.get(node.state, "")
+    match node.state:
+        case NodeState.BUILDING:
+            words = f"It {_step(node)}."
+        case NodeState.HOLD:
+            words = f"It is held by {node.held_by}: {node.hold_reason}."
+        case NodeState.DELETING:
+            left = ", ".join(
+                f"{r.kind.value} {r.external_id or '(in doubt)'}"
+                for r in node.resources
+                if r.exists
+            )
+            words = f"It is being deleted; still to be proved gone: {left or 'nothing'}."
+        case _:
+            words = f"It is {node.state.value}."
+    if node.fault:
+        words += f" Reason: {node.fault}."
+    if node.lost:
+        words += " It died under its lease."
+    if not node.login.host_key_checking:
+        words += " Its host keys are NOT checked: host-key-checking is off for its label."
+    return Explanation(
+        subject=f"node {node.id}",
+        state=node.state.value,
+        since=node.state_at,
+        words=words,
+        waits_for=waits_for,
+        declined=(),
+        history=history,
+    )
+
+
+def _step(node: Node) -> str:
+    """Which step of its launch a building node is at."""
+    server = node.server
+    if server is None:
+        return "waits for its turn to be created"
+    if server.in_doubt:
+        return "is in doubt: its create was not answered"
+    if node.active_at is None:
+        return f"waits for server {server.external_id} to become active"
+    if node.addresses is None:
+        floating = node.resource(ResourceKind.FLOATING_IP)
+        return "waits for a floating IP" if floating is not None else "waits for an address"
+    return f"waits to be reachable at {node.addresses.interface_ip}"
+
+
+def _joined(reasons: Mapping[str, str]) -> str:
+    if not reasons:
+        return ""
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) + "."

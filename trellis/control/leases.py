@@ -1,0 +1,77 @@
+"""Leases end: when their holder says so, or when their time is up."""
+
+import attrs
+import structlog
+import trio
+
+from trellis.control.fleet import Fleet
+from trellis.model.node import Node, NodeState
+from trellis.model.records import Change
+from trellis.model.request import Lease, NodeRequest, RequestState
+from trellis.store.store import Store
+from trellis.world import World
+
+log = structlog.get_logger()
+
+GRACE_S = 600.0
+"""At a start and after a jump of the clock every lease gets at least so long (rule 5)."""
+LOOK_EVERY_S = 5.0
+JUMP_S = 30.0
+
+
+def ended(store: Store, lease: Lease, now: float, why: str) -> list[Change]:
+    """The changes that end a lease: its request is closed, its nodes are used.
+
+    Held nodes stay held. The batch is staged by the caller with no await between.
+    """
+    changes: list[Change] = [
+        Change(lease, attrs.evolve(lease, ended_at=now), why=why, archive=True)
+    ]
+    request = store.head(NodeRequest, lease.request_id)
+    if request is not None and request.state is RequestState.FULFILLED:
+        changes.append(
+            Change(request, request.became(RequestState.CLOSED, now), why=why, archive=True)
+        )
+    for node_id in lease.nodes:
+        node = store.head(Node, node_id)
+        if node is not None and node.state is NodeState.IN_USE:
+            changes.append(Change(node, node.became(NodeState.USED, now), why=why))
+    return changes
+
+
+class Expiry:
+    """Ends leases whose time is up.
+
+    The wall clock may jump: the leases' time runs on the monotonic clock between looks, and a
+    jump moves no deadline closer than ten minutes.
+    """
+
+    def __init__(self, store: Store, fleet: Fleet, world: World) -> None:
+        self._store, self._fleet, self._world = store, fleet, world
+        self._not_before = world.wall() + GRACE_S
+
+    async def run(self) -> None:
+        """Look at all leases every few seconds, until cancelled."""
+        wall, mono = self._world.wall(), trio.current_time()
+        while True:
+            await trio.sleep(LOOK_EVERY_S)
+            moved = (self._world.wall() - wall) - (trio.current_time() - mono)
+            wall, mono = self._world.wall(), trio.current_time()
+            if abs(moved) > JUMP_S:
+                log.warning("clock_jumped", by_s=round(moved), leases_get_at_least_s=GRACE_S)
+                self._not_before = wall + GRACE_S
+            if wall >= self._not_before:
+                await self._end_expired(wall)
+
+    async def _end_expired(self, now: float) -> None:
+        expired = [
+            lease
+            for lease in self._fleet.leases.values()
+            if lease.expires_at is not None and lease.expires_at <= now
+        ]
+        for lease in expired:
+            current = self._store.head(Lease, lease.id)
+            # Renewed or ended while others were being ended: look again next time.
+            if current == lease:
+                log.info("lease_expired", request=lease.request_id, requestor=lease.requestor)
+                await self._store.commit(ended(self._store, lease, now, "the lease expired"))

@@ -1,0 +1,512 @@
+"""The life of a node, straight from top to bottom: launched, and in the end deleted.
+
+Each line of a launch is re-entrant: it returns at once if the record says it is done, else it
+looks, acts and commits. A start and a resumption after a crash call the same function.
+Cancellation makes no cloud call: what was recorded stays and the next process goes on from it.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import attrs
+import structlog
+import trio
+
+from trellis.control.amend import amend, head
+from trellis.control.health import ProviderHealth
+from trellis.control.holds import Holds
+from trellis.control.quota import Quota
+from trellis.control.ssh_scan import NotReachableError, scan
+from trellis.control.watcher import Watcher, is_gone
+from trellis.errors import (
+    AnswerLostError,
+    AuthError,
+    CloudBrokenError,
+    CloudError,
+    MisconfiguredError,
+    NoCapacityError,
+    QuotaExceededError,
+    RetryLaterError,
+    TrellisError,
+    UnreachableError,
+)
+from trellis.model.names import NodeId
+from trellis.model.node import Addresses, Node, NodeState, Resource, ResourceKind
+from trellis.model.records import Change
+from trellis.model.request import NodeRequest, RequestState
+from trellis.scheduler.snapshot import Spot
+from trellis.spi.config import ProviderConfig
+from trellis.spi.provider import (
+    Gone,
+    Instance,
+    InstanceState,
+    LaunchIntent,
+    Provider,
+    Tag,
+)
+from trellis.store.store import Store
+from trellis.world import World
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+SCAN_EVERY_S = 0.5
+SCAN_AT_MOST_S = 5.0
+FIND_EVERY_S = 20.0
+DELETE_ORDER = (
+    ResourceKind.FLOATING_IP,
+    ResourceKind.SERVER,
+    ResourceKind.PORT,
+    ResourceKind.VOLUME,
+    ResourceKind.KEYPAIR,
+)
+"""Floating IPs first: one that is left on a deleted server leaks (quirks.md part 1 §2.10)."""
+
+
+class _MovedOnError(TrellisError):
+    """Somebody else has ended this launch: it was cancelled, or its node is to be deleted."""
+
+
+class _BootError(TrellisError):
+    """The machine came up wrong, or not at all."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Life:
+    """Launches and deletes the nodes of one provider; everything it is given it only borrows.
+
+    Attributes:
+        twin_of: the other node a host key was seen on lately, if any (rule 11).
+        spots: flavors and zones the cloud had no capacity for.
+        labels: pool and label whose launches failed.
+    """
+
+    config: ProviderConfig
+    deployment: str
+    provider: Provider
+    store: Store
+    world: World
+    watcher: Watcher
+    health: ProviderHealth
+    quota: Quota
+    twin_of: Callable[[str, NodeId], NodeId | None]
+    spots: Holds[tuple[str, Spot]]
+    labels: Holds[tuple[str, str]]
+    _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
+
+    # ------------------------------------------------------------------------- the launch
+
+    async def launch(self, node_id: NodeId) -> None:
+        """Bring a node from its intent to ready; ends it as failed or aborted if that cannot be.
+
+        Returns also when somebody else has moved the node on meanwhile.
+        """
+        node = head(self.store, Node, node_id)
+        try:
+            with trio.fail_after(max(0.0, node.launch_by - self.world.wall())):
+                node = await self._ensure_created(node)
+                node = await self._ensure_active(node)
+                node = await self._ensure_public(node)
+                node = await self._ensure_reachable(node)
+                await self._ready(node)
+        except _MovedOnError:
+            return
+        except QuotaExceededError as error:
+            self.quota.refused()
+            await self._end(node_id, NodeState.ABORTED, str(error))
+        except NoCapacityError as error:
+            spot = node.shape.flavor_id, node.az
+            self.spots.hold((node.pool, spot), f"no capacity: {error.message}")
+            await self._end(node_id, NodeState.ABORTED, str(error), no_capacity=True)
+        except (UnreachableError, AuthError, MisconfiguredError) as error:
+            # The provider is at fault, not the node: it closes, and the planner goes elsewhere.
+            self.health.failed(error)
+            await self._end(node_id, NodeState.ABORTED, str(error))
+        except (CloudError, NotReachableError, _BootError) as error:
+            self.labels.hold((node.pool, node.label), f"launch failed: {error}")
+            await self._end(node_id, NodeState.FAILED, str(error))
+        except trio.TooSlowError:
+            self.labels.hold((node.pool, node.label), "launch timed out")
+            took = f"{self.config.launch_timeout:g} s"
+            await self._end(node_id, NodeState.FAILED, f"not ready within launch-timeout, {took}")
+
+    async def _ensure_created(self, node: Node) -> Node:
+        """The server is made, or found if it may have been made: its id is on record."""
+        if node.server is None:
+            node = await self._create(node)
+        server = node.server
+        if server is not None and server.in_doubt:
+            node = await self._settle(node, server)
+        return node
+
+    async def _create(self, node: Node) -> Node:
+        """Send the one create of this node; it comes back in doubt if no answer came."""
+        while True:
+            await self.provider.create_turn()
+            # Intent first (P3): from here on the server may exist, whatever happens to us.
+            node = await self._intend(node.id, ResourceKind.SERVER)
+            try:
+                external_id = await self.provider.create(self._intent(node))
+            except (AnswerLostError, CloudBrokenError) as error:
+                self.health.failed(error)
+                log.warning("create_in_doubt", node=node.id, error=str(error))
+                return node
+            except RetryLaterError:
+                # Not carried out: the rate limit now asks for patience, which the next turn has.
+                node = await self._not_created(node.id)
+            except CloudError:
+                await self._not_created(node.id)
+                raise
+            else:
+                self.quota.accepted()
+                return await self._made(node.id, ResourceKind.SERVER, external_id)
+
+    async def _settle(self, node: Node, server: Resource) -> Node:
+        """Find the server of a create without an answer; it may appear minutes late.
+
+        Raises:
+            AnswerLostError: it has not appeared within ``create-settle``.
+        """
+        left_s = server.sent_at + self.config.create_settle - self.world.wall()
+        with trio.move_on_after(max(0.0, left_s)):
+            while True:
+                try:
+                    found = await self.provider.find(self._tag(node), node.hostname)
+                except CloudError as error:
+                    self.health.failed(error)
+                    found = None
+                if found is None:
+                    with trio.move_on_after(FIND_EVERY_S), self._interruptible(node.id):
+                        found = await self.watcher.wait(node.id, None, _there)
+                if found is not None:
+                    return await self._made(node.id, ResourceKind.SERVER, found.external_id)
+        raise AnswerLostError("the create was not answered and no server of it appeared")
+
+    async def _ensure_active(self, node: Node) -> Node:
+        """The server is active and has an address, private or public."""
+        if node.active_at is not None:
+            return node
+        external_id = node.external_id
+        assert external_id is not None
+        with self._interruptible(node.id):
+            row = await self.watcher.wait(node.id, external_id, _settled)
+        if row.state is InstanceState.ERROR and row.fault is None:
+            row = await self.provider.get(external_id)  # the fault is sometimes shown late
+        match row.state:
+            case InstanceState.ACTIVE:
+                pass
+            case InstanceState.ERROR:
+                raise row.fault or _BootError("the cloud put the server in ERROR, without a fault")
+            case _:
+                raise _BootError(f"the server came up as {row.state.value}")
+        self.spots.release((node.pool, (node.shape.flavor_id, node.az)))
+        return await self._active(node, row)
+
+    async def _active(self, node: Node, row: Instance) -> Node:
+        now = self.world.wall()
+        return await self._note(
+            node.id,
+            lambda n: attrs.evolve(
+                n,
+                active_at=now,
+                boot_by=now + self.config.boot_timeout,
+                az=n.az or row.az,
+                addresses=None if row.needs_public else row.addresses,
+            ),
+        )
+
+    async def _ensure_public(self, node: Node) -> Node:
+        """It has the public address its configuration wants; most clouds give it at once."""
+        if node.addresses is not None:
+            return node
+        external_id = node.external_id
+        assert external_id is not None
+        if node.resource(ResourceKind.FLOATING_IP) is None:
+            node = await self._intend(node.id, ResourceKind.FLOATING_IP)
+        floating = node.resource(ResourceKind.FLOATING_IP)
+        assert floating is not None
+        if floating.in_doubt:
+            floating_id = await self._patiently(
+                lambda: self.provider.attach_public(self._tag(node), external_id)
+            )
+            node = await self._made(node.id, ResourceKind.FLOATING_IP, floating_id)
+        addresses = await self._public_addresses(external_id)
+        return await self._note(node.id, lambda n: attrs.evolve(n, addresses=addresses))
+
+    async def _public_addresses(self, external_id: str) -> Addresses:
+        """Nova shows a floating IP a moment after Neutron has it (quirks.md part 1 §3.1)."""
+        pause_s = 0.5
+        while True:
+            row = await self._patiently(lambda: self.provider.get(external_id))
+            if row.addresses is not None and not row.needs_public:
+                return row.addresses
+            if row.state is not InstanceState.ACTIVE:
+                raise _BootError(f"the server became {row.state.value} before it was reachable")
+            await trio.sleep(pause_s)
+            pause_s = min(5.0, pause_s * 2)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call that may be repeated until the cloud answers it, or time is up."""
+        pause_s = 1.0
+        while True:
+            try:
+                return await call()
+            except (AnswerLostError, CloudBrokenError, UnreachableError, RetryLaterError) as error:
+                self.health.failed(error)
+            await trio.sleep(pause_s)
+            pause_s = min(30.0, pause_s * 2)
+
+    async def _ensure_reachable(self, node: Node) -> Node:
+        """It answers by SSH and its host keys are on record."""
+        if node.checked_at is not None or not node.login.host_key_checking:
+            return node
+        if node.login.connection_type != "ssh":
+            return node
+        assert node.addresses is not None
+        assert node.boot_by is not None
+        keys = await self._scan_until(node, node.boot_by)
+        for key in keys:
+            twin = self.twin_of(key, node.id)
+            if twin is not None:
+                raise _BootError(
+                    f"shows the same host key as node {twin}: a zombie on a recycled address, "
+                    "or a key baked into the image"
+                )
+        now = self.world.wall()
+        # Recorded together with the step to ready, which follows at once.
+        return attrs.evolve(node, host_keys=keys, checked_at=now)
+
+    async def _scan_until(self, node: Node, boot_by: float) -> tuple[str, ...]:
+        assert node.addresses is not None
+        last = "no answer yet"
+        with (
+            trio.move_on_after(max(0.0, boot_by - self.world.wall())),
+            self._interruptible(node.id),
+        ):
+            while True:
+                try:
+                    with trio.fail_after(SCAN_AT_MOST_S):
+                        return await scan(
+                            self.world.connect,
+                            node.addresses.interface_ip,
+                            node.login.connection_port,
+                        )
+                except (NotReachableError, trio.TooSlowError) as error:
+                    last = str(error) or "no answer"
+                await trio.sleep(SCAN_EVERY_S)
+        raise NotReachableError(
+            f"{node.addresses.interface_ip}:{node.login.connection_port} does not answer by SSH "
+            f"within boot-timeout, {self.config.boot_timeout:g} s: {last}"
+        )
+
+    async def _ready(self, node: Node) -> None:
+        now = self.world.wall()
+        await self._note(
+            node.id,
+            lambda n: n.became(
+                NodeState.READY,
+                now,
+                ready_at=now,
+                checked_at=node.checked_at,
+                host_keys=node.host_keys,
+            ),
+        )
+        self.labels.release((node.pool, node.label))
+
+    # ------------------------------------------------------------------------ the deletion
+
+    async def delete(self, node_id: NodeId) -> None:
+        """Take a node that is used, failed or unwanted from the cloud, until it is proved gone."""
+        node = await amend(self.store, Node, node_id, self._to_deleting)
+        for kind in DELETE_ORDER:
+            while (resource := node.resource(kind)) is not None:
+                node = await self._delete_resource(node, resource)
+        gone = node.became(NodeState.GONE, self.world.wall())
+        await self.store.commit([Change(node, gone, archive=True)])
+
+    def _to_deleting(self, node: Node) -> Node:
+        if node.state is NodeState.DELETING:
+            return node
+        return node.became(NodeState.DELETING, self.world.wall())
+
+    async def _delete_resource(self, node: Node, resource: Resource) -> Node:
+        """Delete one thing, asking for ever with growing pauses: its owner is the cloud (P4)."""
+        pause_s = 1.0
+        while True:
+            try:
+                if node.home is not None and await self.provider.home() != node.home:
+                    self.health.closed_for(f"project changed: node {node.id} is of {node.home}")
+                elif resource.in_doubt and resource.kind is ResourceKind.SERVER:
+                    found = await self._find_doubted(node, resource)
+                    if found is None:
+                        return await self._forget(node.id, resource)
+                    return await self._forget(node.id, resource, found)
+                elif await self.provider.delete_step(resource, self._tag(node)) is Gone.DONE:
+                    if not resource.in_doubt or self._had_its_time(resource):
+                        return await self._forget(node.id, resource)
+                    await trio.sleep(FIND_EVERY_S)  # what is not there may still come
+                elif await self._seen_gone(node, resource, pause_s * 5):
+                    return await self._forget(node.id, resource)
+            except CloudError as error:
+                self.health.failed(error)
+                log.info("delete_again", node=node.id, kind=resource.kind.value, error=str(error))
+                await trio.sleep(pause_s)
+            pause_s = min(60.0, pause_s * 2)
+
+    async def _find_doubted(self, node: Node, resource: Resource) -> str | None:
+        """The id of a server that may have been made; None once it had its time to appear."""
+        while True:
+            found = await self.provider.find(self._tag(node), node.hostname)
+            if found is not None:
+                return found.external_id
+            if self._had_its_time(resource):
+                return None
+            await trio.sleep(FIND_EVERY_S)
+
+    def _had_its_time(self, resource: Resource) -> bool:
+        return self.world.wall() - resource.sent_at > self.config.create_settle
+
+    async def _seen_gone(self, node: Node, resource: Resource, at_most_s: float) -> bool:
+        """Wait for the list to show that a server is gone; other things are asked for again."""
+        if resource.kind is not ResourceKind.SERVER:
+            await trio.sleep(min(at_most_s, 10.0))
+            return False
+        with trio.move_on_after(at_most_s):
+            await self.watcher.wait(node.id, resource.external_id, is_gone, kind="go")
+            return True
+        return False
+
+    async def _forget(self, node_id: NodeId, resource: Resource, found: str | None = None) -> Node:
+        """Record that a thing is gone; or, with *found*, that one in doubt is there after all."""
+        now = self.world.wall()
+        if found is not None:
+            known = attrs.evolve(resource, external_id=found)
+            return await amend(self.store, Node, node_id, lambda n: n.with_resource(known))
+        gone = attrs.evolve(resource, gone_at=now)
+        return await amend(self.store, Node, node_id, lambda n: n.with_resource(gone))
+
+    # -------------------------------------------------------------------------- the records
+
+    async def _note(self, node_id: NodeId, change: Callable[[Node], Node]) -> Node:
+        """Record a step of a launch, unless somebody else has ended it.
+
+        Raises:
+            _MovedOnError: the node is no longer building.
+        """
+        return await amend(self.store, Node, node_id, lambda n: change(_building(n)))
+
+    async def _intend(self, node_id: NodeId, kind: ResourceKind) -> Node:
+        """Record that a thing is about to be made, and in which project.
+
+        Raises:
+            _MovedOnError: the node is no longer building.
+            CloudError: the account has no token.
+        """
+        home = await self.provider.home()
+        intent = Resource(kind=kind, sent_at=self.world.wall())
+        return await self._note(node_id, lambda n: attrs.evolve(n.with_resource(intent), home=home))
+
+    async def _made(self, node_id: NodeId, kind: ResourceKind, external_id: str) -> Node:
+        """Record what the cloud called a thing; done also when the launch has been ended."""
+
+        def with_id(node: Node) -> Node:
+            resource = node.resource(kind)
+            assert resource is not None
+            return node.with_resource(attrs.evolve(resource, external_id=external_id))
+
+        return _building(await amend(self.store, Node, node_id, with_id))
+
+    async def _not_created(self, node_id: NodeId) -> Node:
+        """Take back an intent whose call was certainly not carried out."""
+
+        def without(node: Node) -> Node:
+            kept = tuple(r for r in node.resources if r.kind is not ResourceKind.SERVER)
+            return attrs.evolve(node, resources=kept)
+
+        return _building(await amend(self.store, Node, node_id, without))
+
+    async def _end(
+        self, node_id: NodeId, state: NodeState, fault: str, *, no_capacity: bool = False
+    ) -> None:
+        """Record how a launch ended, and count it against its request's place, in one batch."""
+        node = head(self.store, Node, node_id)
+        if node.state is not NodeState.BUILDING:
+            return
+        log.warning("launch_ended", node=node_id, state=state.value, fault=fault)
+        changes = [Change(node, node.became(state, self.world.wall(), fault=fault))]
+        if node.allocated_to is not None:
+            request = self.store.head(NodeRequest, node.allocated_to)
+            if request is not None and (after := _counted(request, node, state, no_capacity)):
+                changes.append(Change(request, after))
+        await self.store.commit(changes)
+
+    def node_changed(self, before: Node | None, after: Node | None) -> None:
+        """End the waits of a launch that somebody else has ended."""
+        if before is not None and (after is None or after.state is not NodeState.BUILDING):
+            scope = self._waits.get(before.id)
+            if scope is not None:
+                scope.cancel()
+
+    @contextlib.contextmanager
+    def _interruptible(self, node_id: NodeId) -> Iterator[None]:
+        """A wait that ends when the launch has been ended. Calls are never cut off like this:
+        a create cut off would be one in doubt.
+        """
+        with trio.CancelScope() as scope:
+            self._waits[node_id] = scope
+            try:
+                _building(head(self.store, Node, node_id))
+                yield
+            finally:
+                del self._waits[node_id]
+        if scope.cancelled_caught:
+            raise _MovedOnError
+
+    def _tag(self, node: Node) -> Tag:
+        return Tag(deployment=self.deployment, node_id=node.id)
+
+    def _intent(self, node: Node) -> LaunchIntent:
+        return LaunchIntent(
+            tag=self._tag(node),
+            name=node.hostname,
+            pool=node.pool,
+            label=node.label,
+            shape=node.shape,
+            az=node.az,
+        )
+
+
+def _building(node: Node) -> Node:
+    if node.state is not NodeState.BUILDING:
+        raise _MovedOnError
+    return node
+
+
+def _there(row: Instance) -> bool:
+    return row.state is not InstanceState.GONE
+
+
+def _settled(row: Instance) -> bool:
+    """It is up and has an address, or it will never be."""
+    if row.state is InstanceState.ACTIVE:
+        return row.addresses is not None or row.needs_public
+    return row.state in (InstanceState.ERROR, InstanceState.STOPPED, InstanceState.GONE)
+
+
+def _counted(
+    request: NodeRequest, node: Node, state: NodeState, no_capacity: bool
+) -> NodeRequest | None:
+    """The request with this ending counted against its place; None where it does not count."""
+    place = request.placement
+    if request.state is not RequestState.PENDING or place is None:
+        return None
+    if place.provider != node.provider:
+        return None
+    if no_capacity:
+        place = attrs.evolve(place, capacity_refusals=place.capacity_refusals + 1)
+    elif state is NodeState.FAILED:
+        place = attrs.evolve(place, failures=place.failures + 1)
+    else:
+        return None
+    return attrs.evolve(request, placement=place)

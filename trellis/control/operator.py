@@ -1,0 +1,383 @@
+"""The operator's side: everything that is shown, and the few things a person may do.
+
+Implements `trellis.control.board.Board` on the records and the running providers.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import TypeVar
+
+import attrs
+
+from trellis.control.amend import amend
+from trellis.control.board import Measure, Page, Reset
+from trellis.control.fleet import Fleet
+from trellis.control.measures import Measures
+from trellis.control.provider import RunningProvider, own_limits
+from trellis.control.scheduling import Scheduling
+from trellis.control.sweep import Sweep
+from trellis.errors import RefusedError, UnknownIdError
+from trellis.model.names import NodeId
+from trellis.model.node import Node, NodeState
+from trellis.model.provider import Pause, ProviderRecord
+from trellis.model.quota import Resources
+from trellis.model.records import Change, Event
+from trellis.model.request import NodeRequest, RequestState
+from trellis.model.status import (
+    Health,
+    LabelStatus,
+    Leak,
+    PlannedStep,
+    PoolStatus,
+    ProviderStatus,
+    QuotaStatus,
+)
+from trellis.store.store import Store
+from trellis.world import World
+
+R = TypeVar("R", Node, NodeRequest)
+
+
+@attrs.frozen(kw_only=True)
+class LabelPolicy:
+    """What the configuration says of a label."""
+
+    name: str
+    min_ready: int
+    host_key_checking: bool
+
+
+class Operator:
+    """See `trellis.control.board.Board` for what each method promises."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        world: World,
+        scheduling: Scheduling,
+        providers: Mapping[str, RunningProvider],
+        labels: tuple[LabelPolicy, ...],
+        measures: Measures,
+    ) -> None:
+        self._store, self._fleet, self._world = store, fleet, world
+        self._scheduling, self._providers, self._labels = scheduling, providers, labels
+        self._measures = measures
+
+    # -------------------------------------------------------------------- nodes, requests
+
+    async def nodes(
+        self,
+        *,
+        gone: bool = False,
+        state: NodeState | None = None,
+        label: str | None = None,
+        provider: str | None = None,
+        limit: int = 200,
+        after: str | None = None,
+    ) -> Page[Node]:
+        """See `Board.nodes`."""
+
+        def wanted(node: Node) -> bool:
+            return (
+                state in (None, node.state)
+                and label in (None, node.label)
+                and provider in (None, node.provider)
+            )
+
+        if gone:
+            return await self._gone(Node, wanted, limit, after)
+        return _live(self._fleet.nodes.values(), wanted, limit, after)
+
+    async def node(self, node_id: NodeId) -> Node:
+        """See `Board.node`."""
+        node = self._fleet.nodes.get(node_id) or await self._store.history(Node, node_id)
+        if node is None:
+            raise UnknownIdError(
+                f"there is no node {node_id}", remedy="'trellis node list' shows what there is"
+            )
+        return node
+
+    async def delete_node(self, node_id: NodeId, by: str) -> Node:
+        """See `Board.delete_node`."""
+        node = await self.node(node_id)
+        if self._store.head(Node, node_id) is None or node.state is NodeState.GONE:
+            return node
+        why = f"deleted by {by}"
+
+        def change(node: Node) -> Node:
+            if node.state is NodeState.DELETING:
+                return node
+            return node.became(NodeState.DELETING, self._world.wall(), fault=why)
+
+        return await amend(self._store, Node, node_id, change, why=why)
+
+    async def requests(
+        self,
+        *,
+        gone: bool = False,
+        state: RequestState | None = None,
+        requestor: str | None = None,
+        limit: int = 200,
+        after: str | None = None,
+    ) -> Page[NodeRequest]:
+        """See `Board.requests`."""
+
+        def wanted(request: NodeRequest) -> bool:
+            return state in (None, request.state) and requestor in (None, request.ask.requestor)
+
+        if gone:
+            return await self._gone(NodeRequest, wanted, limit, after)
+        return _live(self._fleet.requests.values(), wanted, limit, after)
+
+    async def _gone(
+        self, cls: type[R], wanted: Callable[[R], bool], limit: int, after: str | None
+    ) -> Page[R]:
+        if after is not None and not after.isdigit():
+            raise _strange(after)
+        found: list[R] = []
+        before = int(after) if after is not None else None
+        while len(found) < limit:
+            page = await self._store.history_page(cls, limit=limit, before=before)
+            for archived in page:
+                before = archived.position
+                if wanted(archived.record):
+                    found.append(archived.record)
+                    if len(found) == limit:
+                        break
+            if len(page) < limit:
+                return Page(items=tuple(found), next=str(before) if len(found) == limit else None)
+        return Page(items=tuple(found), next=str(before))
+
+    def request_counts(self) -> Mapping[RequestState, int]:
+        """See `Board.request_counts`."""
+        return Counter(request.state for request in self._fleet.requests.values())
+
+    # --------------------------------------------------------------------------- labels
+
+    def labels(self) -> tuple[LabelStatus, ...]:
+        """See `Board.labels`."""
+        return tuple(self._label(policy) for policy in self._labels)
+
+    def _label(self, policy: LabelPolicy) -> LabelStatus:
+        offered, missing = [], {}
+        checked = policy.host_key_checking
+        for running in self._providers.values():
+            for pool in running.config.pools:
+                if all(label.name != policy.name for label in pool.labels):
+                    continue
+                where = f"{running.config.name}/{pool.name}"
+                offer = running.offer(pool.name, policy.name)
+                if offer is not None:
+                    offered.append(where)
+                    checked = checked and offer.login.host_key_checking
+                else:
+                    missing[where] = running.missing(pool.name, policy.name)
+        return LabelStatus(
+            name=policy.name,
+            min_ready=policy.min_ready,
+            offered_by=tuple(offered),
+            missing=missing,
+            nodes=_counts(self._fleet.label_states.get(policy.name, {})),
+            host_key_checking=checked,
+        )
+
+    # ------------------------------------------------------------------------ providers
+
+    def providers(self) -> tuple[ProviderStatus, ...]:
+        """See `Board.providers`."""
+        return tuple(self._status(running) for running in self._providers.values())
+
+    def provider(self, name: str) -> ProviderStatus:
+        """See `Board.provider`."""
+        return self._status(self._running(name))
+
+    def _running(self, name: str) -> RunningProvider:
+        running = self._providers.get(name)
+        if running is None:
+            near = difflib.get_close_matches(name, self._providers, 3)
+            there = ", ".join(near or self._providers) or "none"
+            raise UnknownIdError(f"there is no provider {name!r}", remedy=f"there are: {there}")
+        return running
+
+    def _status(self, running: RunningProvider) -> ProviderStatus:
+        config, now = running.config, self._world.wall()
+        held = {
+            f"{pool}: flavor {flavor}, zone {zone or 'any'}": hold
+            for (pool, (flavor, zone)), hold in running.spots.held.items()
+        } | {f"{pool}: {label}": hold for (pool, label), hold in running.labels.held.items()}
+        return ProviderStatus(
+            name=config.name,
+            type=config.type,
+            cloud=config.cloud,
+            region=config.region_name or "",
+            health=running.health.state,
+            reason=running.health.reason,
+            since=running.health.since,
+            pause=running.record().pause,
+            pools=tuple(
+                PoolStatus(
+                    name=pool.name,
+                    labels=tuple(label.name for label in pool.labels),
+                    limits=own_limits(pool),
+                    used=self._fleet.pool_used.get((config.name, pool.name), Resources()),
+                    missing={
+                        label.name: running.missing(pool.name, label.name)
+                        for label in pool.labels
+                        if running.offer(pool.name, label.name) is None
+                    },
+                )
+                for pool in config.pools
+            ),
+            nodes=_counts(self._fleet.provider_states.get(config.name, {})),
+            quota=self._quota(running),
+            backoffs={
+                what: f"{hold.reason}; tried again in {hold.until - now:.0f} s"
+                for what, hold in held.items()
+                if hold.until > now
+            },
+            sweep=_sweep(running),
+            api_calls=running.api_calls(),
+        )
+
+    def quota(self) -> tuple[QuotaStatus, ...]:
+        """See `Board.quota`."""
+        return tuple(self._quota(running) for running in self._providers.values())
+
+    def _quota(self, running: RunningProvider) -> QuotaStatus:
+        quota = running.quota
+        return QuotaStatus(
+            provider=running.config.name,
+            limits=quota.limits,
+            ours=self._fleet.quota_used.get(quota.name, Resources()),
+            others=quota.others,
+            read_at=quota.reading.read_at if quota.reading is not None else None,
+            refusals=quota.refusals,
+        )
+
+    async def pause(self, name: str, by: str, reason: str, for_s: float | None) -> ProviderStatus:
+        """See `Board.pause`."""
+        return await self._pause(name, by, reason, for_s, drain=False)
+
+    async def drain(self, name: str, by: str, reason: str) -> ProviderStatus:
+        """See `Board.drain`."""
+        status = await self._pause(name, by, reason, None, drain=True)
+        for (provider, _), nodes in list(self._fleet.idle.items()):
+            if provider == name:
+                for node_id in list(nodes):
+                    await self.delete_node(node_id, f"{by}, who drains {name}: {reason}")
+        return status
+
+    async def _pause(
+        self, name: str, by: str, reason: str, for_s: float | None, *, drain: bool
+    ) -> ProviderStatus:
+        now = self._world.wall()
+        until = now + for_s if for_s is not None else None
+        pause = Pause(by=by, reason=reason, since=now, until=until, drain=drain)
+        await self._set_pause(name, pause, f"by {by}: {reason}")
+        return self.provider(name)
+
+    async def resume(self, name: str) -> ProviderStatus:
+        """See `Board.resume`."""
+        await self._set_pause(name, None, "resumed")
+        return self.provider(name)
+
+    async def _set_pause(self, name: str, pause: Pause | None, why: str) -> None:
+        self._running(name)
+        before = self._store.head(ProviderRecord, name)
+        after = attrs.evolve(before or ProviderRecord(name=name), pause=pause)
+        if after != before:
+            await self._store.commit([Change(before, after, why=why)])
+        self._scheduling.nudge()
+
+    # ---------------------------------------------------------------------------- leaks
+
+    def leaks(self) -> tuple[Leak, ...]:
+        """See `Board.leaks`."""
+        return tuple(
+            leak
+            for running in self._providers.values()
+            if running.sweep is not None
+            for leak in running.sweep.leaks()
+        )
+
+    async def delete_leak(self, leak_id: str) -> Leak:
+        """See `Board.delete_leak`."""
+        sweep, leak = self._leak(leak_id)
+        sweep.condemn(leak.external_id)
+        return self._leak(leak_id)[1]
+
+    async def adopt_leak(self, leak_id: str) -> Leak:
+        """See `Board.adopt_leak`."""
+        sweep, leak = self._leak(leak_id)
+        sweep.adopt(leak.external_id)
+        return self._leak(leak_id)[1]
+
+    def _leak(self, leak_id: str) -> tuple[Sweep, Leak]:
+        for running in self._providers.values():
+            for leak in running.sweep.leaks() if running.sweep is not None else ():
+                if leak.id == leak_id and running.sweep is not None:
+                    return running.sweep, leak
+        raise UnknownIdError(
+            f"there is no leak {leak_id}", remedy="'trellis leak list' shows what there is"
+        )
+
+    # ------------------------------------------------------------------ plan, events, state
+
+    def plan(self) -> tuple[PlannedStep, ...]:
+        """See `Board.plan`."""
+        return self._scheduling.would_do()
+
+    def last_event(self) -> int:
+        """See `Board.last_event`."""
+        return self._store.last_event
+
+    def events(self, after: int) -> AsyncIterator[Event | Reset]:
+        """See `Board.events`."""
+        return self._store.watch(after)
+
+    def ready(self) -> tuple[bool, str]:
+        """See `Board.ready`."""
+        if not self._providers:
+            return False, "no provider is configured"
+        if any(r.health.state is Health.AVAILABLE for r in self._providers.values()):
+            return True, ""
+        reasons = "; ".join(f"{n}: {r.health.reason}" for n, r in self._providers.items())
+        return False, f"no provider is available: {reasons}"
+
+    def measures(self) -> tuple[Measure, ...]:
+        """See `Board.measures`."""
+        return self._measures.read()
+
+
+def _sweep(running: RunningProvider) -> str:
+    if running.sweep is not None and running.sweep.alarm:
+        return f"stopped: {running.sweep.alarm}"
+    return running.config.sweep
+
+
+def _live(
+    records: Iterable[R],
+    wanted: Callable[[R], bool],
+    limit: int,
+    after: str | None,
+) -> Page[R]:
+    if after is not None and not after.isalnum():
+        raise _strange(after)
+    chosen = [r for r in _in_order(records) if wanted(r) and r.id > (after or "")]
+    more = chosen[limit - 1].id if len(chosen) > limit else None
+    return Page(items=tuple(chosen[:limit]), next=more)
+
+
+def _in_order(records: Iterable[R]) -> list[R]:
+    return sorted(records, key=lambda record: record.id)
+
+
+def _strange(after: str) -> RefusedError:
+    return RefusedError(f"'after' is no mark of this list: {after!r}", remedy="leave it out")
+
+
+def _counts(states: Mapping[str, int]) -> dict[str, int]:
+    return {state: count for state, count in states.items() if count}

@@ -1,0 +1,425 @@
+"""One provider at work: its watcher, launches, deletions, quota and sweep, under one roof.
+
+It shares its account and the store with others, nothing else (P5). When it crashes it is
+started again and goes on from the records.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from trellis.control.fleet import DYING, Fleet
+from trellis.control.health import ProviderHealth
+from trellis.control.holds import Holds
+from trellis.control.life import Life
+from trellis.control.quota import Quota
+from trellis.control.ssh_scan import NotReachableError, read_banner
+from trellis.control.sweep import Sweep
+from trellis.control.watcher import Watcher
+from trellis.errors import CloudError, ConfigError, ConflictError, MisconfiguredError
+from trellis.model.names import NodeId
+from trellis.model.node import Node, NodeState
+from trellis.model.provider import ProviderRecord, StoreMeta
+from trellis.model.quota import Limits, Resources
+from trellis.model.records import Change
+from trellis.model.status import Health
+from trellis.scheduler.snapshot import PoolView, ProviderView, Spot
+from trellis.spi.config import PoolConfig, ProviderConfig
+from trellis.spi.provider import Instance, InstanceState, Inventory, Offer, Provider
+from trellis.store.store import Store
+from trellis.world import World
+
+log = structlog.get_logger()
+
+QUOTA_EVERY_S = 60.0
+INVENTORY_EVERY_S = 900.0
+PROBE_FIRST_S = 5.0
+PROBE_MOST_S = 60.0
+CHECK_AT_MOST_S = 10.0
+
+
+class Connected(Protocol):
+    """A provider made, and what is known of its calls."""
+
+    @property
+    def provider(self) -> Provider:
+        """The provider."""
+        ...
+
+    def api_calls(self) -> Mapping[str, int]:
+        """Calls so far by service and verb."""
+        ...
+
+
+class Connect(Protocol):
+    """Makes the provider of a configuration, on the account it shares with others."""
+
+    def __call__(self, config: ProviderConfig) -> Connected:
+        """Do no I/O but reading credentials.
+
+        Raises:
+            ConfigError: there is no such cloud or region, or no usable credentials.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class _Works:
+    """What moves while the provider is connected; made anew when it is started again."""
+
+    connected: Connected
+    provider: Provider
+    watcher: Watcher
+    life: Life
+    sweep: Sweep
+
+
+class RunningProvider:
+    """One configured provider and all that moves in it.
+
+    Attributes:
+        inventory: what its labels came to in the cloud, as last read.
+        spots: flavors and zones held back after *No valid host*, by pool.
+        labels: pools' labels held back for idle nodes after failed launches.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: ProviderConfig,
+        deployment: str,
+        connect: Connect,
+        store: Store,
+        fleet: Fleet,
+        quota: Quota,
+        world: World,
+        nudge: Callable[[], None],
+    ) -> None:
+        self.config, self.quota = config, quota
+        self._deployment, self._connect = deployment, connect
+        self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
+        self.inventory: Inventory | None = None
+        self.health = ProviderHealth(config.name, world.wall, nudge)
+        self.spots: Holds[tuple[str, Spot]] = Holds(world.wall, first_s=30.0, most_s=600.0)
+        self.labels: Holds[tuple[str, str]] = Holds(world.wall, first_s=15.0, most_s=600.0)
+        self._works: _Works | None = None
+        self._at_work: set[NodeId] = set()
+        self._work: trio.MemorySendChannel[NodeId] | None = None
+        self._dead: trio.MemorySendChannel[tuple[NodeId, InstanceState]] | None = None
+        fleet.on_node.append(self._node_changed)
+
+    def nodes(self) -> Mapping[NodeId, Node]:
+        """The live nodes of this provider."""
+        return self._fleet.by_provider.get(self.config.name, {})
+
+    # ------------------------------------------------------------------------ the tasks
+
+    async def run(self) -> None:
+        """Do the provider's work until cancelled."""
+        connected = await self._connected()
+        works = self._works = self._furnish(connected)
+        self._at_work.clear()
+        async with works.provider.open(), trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_inventory, works.provider)
+            nursery.start_soon(self._keep_quota, works.provider)
+            nursery.start_soon(works.watcher.run)
+            nursery.start_soon(works.sweep.run)
+            nursery.start_soon(self._mourn)
+            await self._dispatch(works.life, nursery)
+
+    def crashed(self, _name: str, crash: Exception) -> None:
+        """Note that its task crashed and will be started again."""
+        self.health.closed_for(f"a bug ended its task, it is started again: {crash!r}")
+
+    async def _connected(self) -> Connected:
+        """Make the provider; while its credentials cannot be read, try again and again."""
+        wait_s = PROBE_FIRST_S
+        while True:
+            try:
+                return self._connect(self.config)
+            except ConfigError as error:
+                self.health.failed(MisconfiguredError("; ".join(error.faults)))
+            await trio.sleep(wait_s)
+            wait_s = min(PROBE_MOST_S, wait_s * 2)
+
+    def _furnish(self, connected: Connected) -> _Works:
+        provider = connected.provider
+        sweep = Sweep(
+            name=self.config.name,
+            deployment=self._deployment,
+            provider=provider,
+            health=self.health,
+            mode=self.config.sweep,
+            wall=self._world.wall,
+            issued=self._issued,
+            nodes=self.nodes,
+        )
+        watcher = Watcher(
+            provider,
+            deployment=self._deployment,
+            health=self.health,
+            on_row=self._unexpected_row,
+            on_full=sweep.see,
+        )
+        life = Life(
+            config=self.config,
+            deployment=self._deployment,
+            provider=provider,
+            store=self._store,
+            world=self._world,
+            watcher=watcher,
+            health=self.health,
+            quota=self.quota,
+            twin_of=self._twin_of,
+            spots=self.spots,
+            labels=self.labels,
+        )
+        return _Works(
+            connected=connected, provider=provider, watcher=watcher, life=life, sweep=sweep
+        )
+
+    async def _dispatch(self, life: Life, nursery: trio.Nursery) -> None:
+        """Give each node that has to move a task of its own, one at a time."""
+        # Unbounded on purpose: it holds ids of records that are in memory anyway.
+        self._work, work = trio.open_memory_channel[NodeId](10_000_000)
+        for node_id in list(self.nodes()):
+            self._work.send_nowait(node_id)
+        async for node_id in work:
+            node = self.nodes().get(node_id)
+            if node is not None and node_id not in self._at_work and _has_to_move(node):
+                self._at_work.add(node_id)
+                nursery.start_soon(self._move, life, node_id)
+
+    async def _move(self, life: Life, node_id: NodeId) -> None:
+        """Launch a node that is to be launched, delete one that is to be deleted."""
+        structlog.contextvars.bind_contextvars(node=node_id, provider=self.config.name)
+        try:
+            while (node := self.nodes().get(node_id)) is not None and _has_to_move(node):
+                if node.state is NodeState.BUILDING:
+                    await life.launch(node_id)
+                else:
+                    await life.delete(node_id)
+        finally:
+            self._at_work.discard(node_id)
+
+    def _node_changed(self, before: Node | None, after: Node | None) -> None:
+        node = after or before
+        if node is None or node.provider != self.config.name:
+            return
+        if self._works is not None:
+            self._works.life.node_changed(before, after)
+        idle = after is not None and after.id not in self._at_work
+        if after is not None and self._work is not None and idle and _has_to_move(after):
+            self._work.send_nowait(after.id)
+
+    async def _keep_inventory(self, provider: Provider) -> None:
+        """Read what the labels come to; while the provider cannot be used, try again and again."""
+        wait_s = PROBE_FIRST_S
+        while True:
+            try:
+                inventory = await provider.inventory()
+                if self.quota.reading is None:
+                    await self._read_quota(provider)
+            except CloudError as error:
+                self.health.failed(error)
+                await trio.sleep(wait_s)
+                wait_s = min(PROBE_MOST_S, wait_s * 2)
+                continue
+            self.inventory = inventory
+            foreign = self._foreign_home(inventory)
+            if foreign:
+                self.health.closed_for(foreign)
+            else:
+                self.health.opened()
+                wait_s = PROBE_FIRST_S
+            self._nudge()
+            for (pool, label), reason in inventory.missing.items():
+                log.warning("label_missing", pool=pool, label=label, reason=reason)
+            await self._until_inventory_is_old()
+
+    async def _until_inventory_is_old(self) -> None:
+        with trio.move_on_after(INVENTORY_EVERY_S):
+            while self.health.state is Health.AVAILABLE:
+                await trio.sleep(PROBE_FIRST_S)
+
+    def _foreign_home(self, inventory: Inventory) -> str:
+        """Why this is not the project our records speak of; "" if it is (rule 2)."""
+        for node in self.nodes().values():
+            if node.home is not None and node.home != inventory.home:
+                return (
+                    f"project changed: node {node.id} is recorded in project "
+                    f"{node.home.project_id} at {node.home.endpoint}, the credentials lead to "
+                    f"{inventory.home.project_id} at {inventory.home.endpoint}"
+                )
+        return ""
+
+    async def _keep_quota(self, provider: Provider) -> None:
+        """Read the quota each minute, and at once after the cloud refused for it."""
+        read_at = trio.current_time() - QUOTA_EVERY_S
+        while True:
+            await trio.sleep(1.0)
+            due = trio.current_time() - read_at >= QUOTA_EVERY_S
+            if self.inventory is None or not (due or self.quota.stale):
+                continue
+            try:
+                await self._read_quota(provider)
+            except CloudError as error:
+                self.health.failed(error)
+                await trio.sleep(PROBE_FIRST_S)
+            else:
+                read_at = trio.current_time()
+                self._nudge()
+
+    async def _read_quota(self, provider: Provider) -> None:
+        before_certain, before_possible = self._ours()
+        reading = await provider.limits()
+        after_certain, after_possible = self._ours()
+        certain = [size for key, size in before_certain.items() if key in after_certain]
+        possible = {**before_possible, **after_possible}
+        self.quota.learn(
+            reading,
+            certain=sum(certain, Resources()),
+            possible=sum(possible.values(), Resources()),
+        )
+
+    def _ours(self) -> tuple[dict[NodeId, Resources], dict[NodeId, Resources]]:
+        """Sizes of our nodes in this quota that surely exist, and that may exist."""
+        certain, possible = {}, {}
+        for node in self._fleet.nodes.values():
+            server = node.server
+            if server is None or self._fleet.quota_of(node.provider) != self.quota.name:
+                continue
+            possible[node.id] = node.shape.resources
+            if server.external_id is not None and node.state not in DYING:
+                certain[node.id] = node.shape.resources
+        return certain, possible
+
+    # ------------------------------------------------------------------ death and doubt
+
+    def _unexpected_row(self, row: Instance) -> None:
+        """A row nobody waits for: of a node that just sits there, or of one that died."""
+        if row.state in (InstanceState.ACTIVE, InstanceState.BUILDING, InstanceState.DELETING):
+            return
+        assert row.tag is not None
+        node = self.nodes().get(row.tag.node_id)
+        if node is None or node.external_id != row.external_id:
+            return
+        alive = node.state in (NodeState.READY, NodeState.IN_USE, NodeState.HOLD)
+        if alive and self._dead is not None:
+            with contextlib.suppress(trio.WouldBlock):  # the next full list shows it again
+                self._dead.send_nowait((node.id, row.state))
+
+    async def _mourn(self) -> None:
+        """Record the death of nodes that were ready or in use (rule 8)."""
+        self._dead, dead = trio.open_memory_channel[tuple[NodeId, InstanceState]](1000)
+        async for node_id, state in dead:
+            fault = f"died: the cloud shows it as {state.value}"
+            node = self._store.head(Node, node_id)
+            if node is None:
+                continue
+            if node.state is NodeState.READY:
+                after = node.became(NodeState.DELETING, self._world.wall(), fault=fault)
+            elif node.state in (NodeState.IN_USE, NodeState.HOLD) and not node.lost:
+                after = attrs.evolve(node, lost=True, fault=fault)
+            else:
+                continue
+            log.warning("node_died", node=node_id, state=node.state.value, cloud=state.value)
+            await self._store.commit([Change(node, after, why=fault)])
+
+    async def recheck(self, node: Node) -> None:
+        """See whether a node that has long been ready still answers; delete it if not (rule 8)."""
+        assert node.addresses is not None
+        try:
+            with trio.fail_after(CHECK_AT_MOST_S):
+                await read_banner(
+                    self._world.connect, node.addresses.interface_ip, node.login.connection_port
+                )
+        except (NotReachableError, trio.TooSlowError) as error:
+            fault = f"ready, but it does not answer any more: {error or 'no answer in time'}"
+            after = node.became(NodeState.DELETING, self._world.wall(), fault=fault)
+        else:
+            after = attrs.evolve(node, checked_at=self._world.wall())
+        try:
+            await self._store.commit([Change(node, after)])
+        except ConflictError:
+            log.debug("recheck_outrun", node=node.id)
+
+    def _twin_of(self, key: str, node_id: NodeId) -> NodeId | None:
+        owner = self._fleet.key_owners.get(key)
+        return owner if owner != node_id else None
+
+    def _issued(self, node_id: NodeId) -> bool:
+        meta = self._store.head(StoreMeta, "store")
+        return meta is not None and node_id.isdigit() and int(node_id) < meta.next_node
+
+    # ---------------------------------------------------------------------- the planner's view
+
+    def view(self) -> ProviderView:
+        """The provider as the planner sees it."""
+        offers = self.inventory.offers if self.inventory is not None else {}
+        return ProviderView(
+            name=self.config.name,
+            closed=self._paused() or self.health.closed,
+            quota=self.quota.name,
+            launch_retries=self.config.launch_retries,
+            pools=[
+                PoolView(
+                    name=pool.name,
+                    limits=own_limits(pool),
+                    used=self._fleet.pool_used.get((self.config.name, pool.name), Resources()),
+                    offers={
+                        label.name: offers[pool.name, label.name]
+                        for label in pool.labels
+                        if (pool.name, label.name) in offers
+                    },
+                    spots_held={s: h for (p, s), h in self.spots.held.items() if p == pool.name},
+                    labels_held={x: h for (p, x), h in self.labels.held.items() if p == pool.name},
+                )
+                for pool in self.config.pools
+            ],
+            zone_nodes=self._fleet.zone_nodes.get(self.config.name, {}),
+        )
+
+    def offer(self, pool: str, label: str) -> Offer | None:
+        """What a label of a pool came down to in the cloud, if it did."""
+        return self.inventory.offers.get((pool, label)) if self.inventory is not None else None
+
+    def missing(self, pool: str, label: str) -> str:
+        """Why a label of a pool cannot be made now."""
+        if self.inventory is None:
+            return self.health.reason or "the cloud has not been read yet"
+        return self.inventory.missing.get((pool, label), "")
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """Its sweep; None while it is not connected."""
+        return self._works.sweep if self._works is not None else None
+
+    def api_calls(self) -> Mapping[str, int]:
+        """Calls of its account so far, by service and verb."""
+        return self._works.connected.api_calls() if self._works is not None else {}
+
+    def record(self) -> ProviderRecord:
+        """What is remembered of it over restarts."""
+        return self._store.head(ProviderRecord, self.config.name) or ProviderRecord(
+            name=self.config.name
+        )
+
+    def _paused(self) -> str:
+        pause = self.record().pause
+        if pause is None or (pause.until is not None and pause.until <= self._world.wall()):
+            return ""
+        return f"paused by {pause.by}: {pause.reason}"
+
+
+def own_limits(pool: PoolConfig) -> Limits:
+    """A pool's own limits; what is left out binds nothing."""
+    return Limits(instances=pool.max_servers, cores=pool.max_cores, ram_mib=pool.max_ram)
+
+
+def _has_to_move(node: Node) -> bool:
+    return node.state is NodeState.BUILDING or node.state in DYING

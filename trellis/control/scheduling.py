@@ -1,0 +1,324 @@
+"""The scheduler's loop: nudge, snapshot, pure plan, commit. The tasks act on what it commits."""
+
+from collections import deque
+from collections.abc import Mapping
+
+import attrs
+import structlog
+import trio
+
+from trellis.control.fleet import Fleet
+from trellis.control.nudge import Nudge
+from trellis.control.provider import RunningProvider
+from trellis.control.quota import Quota
+from trellis.errors import ConflictError
+from trellis.model.names import LeaseId, NodeId, RequestId, node_id
+from trellis.model.node import Node, NodeState
+from trellis.model.provider import StoreMeta
+from trellis.model.quota import Resources
+from trellis.model.records import Change
+from trellis.model.request import Lease, Placement, RequestState
+from trellis.model.status import PlannedStep
+from trellis.scheduler.decisions import (
+    Decision,
+    Fail,
+    Fulfil,
+    GiveUp,
+    Launch,
+    Place,
+    Plan,
+    Recheck,
+    Refill,
+    Retire,
+    RunShort,
+    Warm,
+)
+from trellis.scheduler.plan import plan
+from trellis.scheduler.snapshot import PendingView, QueueShape, Snapshot
+from trellis.store.store import Store
+from trellis.world import World
+
+log = structlog.get_logger()
+
+RESYNC_S = 5.0
+"""So long at most until everything is looked at again, whatever nudges were lost."""
+MINUTE_S = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """What the configuration says about scheduling."""
+
+    min_ready: Mapping[str, int]
+    starve_after_s: float
+    launches_per_minute: int
+
+
+class Scheduling:
+    """Runs the planner and commits its decisions, one pass after the other.
+
+    Attributes:
+        waits: why the first request of each queue waits, by provider, as of the last pass.
+        nudge: asks for a pass soon.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        world: World,
+        policy: Policy,
+        providers: Mapping[str, RunningProvider],
+        quotas: Mapping[str, Quota],
+        nudge: Nudge,
+    ) -> None:
+        self._store, self._fleet, self._world, self._policy = store, fleet, world, policy
+        self._providers, self._quotas, self.nudge = providers, quotas, nudge
+        self._launched: deque[float] = deque()
+        self.waits: Mapping[QueueShape, Mapping[str, str]] = {}
+
+    async def run(self) -> None:
+        """Plan and act until cancelled."""
+        async with trio.open_nursery() as nursery:
+            look_at_all = trio.current_time()
+            while True:
+                if trio.current_time() >= look_at_all:
+                    look_at_all = trio.current_time() + RESYNC_S
+                    self._fleet.dirty.update(dict.fromkeys(self._fleet.pending))
+                found = plan(self.snapshot())
+                self._fleet.dirty.clear()
+                self.waits = found.waits
+                await self._act(found, nursery)
+                await self.nudge.wait(at_most=max(0.0, look_at_all - trio.current_time()))
+
+    def would_do(self) -> tuple[PlannedStep, ...]:
+        """What a pass would decide now, and why what waits does; nothing is done."""
+        found = plan(self.snapshot())
+        steps = [_step(decision) for decision in found.decisions]
+        for (labels, _, _), reasons in found.waits.items():
+            why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            steps.append(PlannedStep(action="wait", subject=", ".join(labels), reason=why))
+        return tuple(steps)
+
+    # ------------------------------------------------------------------------ the snapshot
+
+    def snapshot(self) -> Snapshot:
+        """The world as it is now."""
+        fleet, now = self._fleet, self._world.wall()
+        while self._launched and self._launched[0] <= now - MINUTE_S:
+            self._launched.popleft()
+        pending = [
+            PendingView(
+                request=request,
+                nodes={
+                    node.slot: node
+                    for node in fleet.slots.get(request_id, {}).values()
+                    if node.slot is not None
+                },
+                ended=fleet.ended.get(request_id, {}),
+            )
+            for request_id in sorted(fleet.dirty)
+            if (request := fleet.pending.get(request_id)) is not None
+        ]
+        return Snapshot(
+            now=now,
+            providers={name: running.view() for name, running in self._providers.items()},
+            quotas={
+                name: quota.view(
+                    ours=fleet.quota_used.get(name, Resources()),
+                    freeing=fleet.quota_freeing.get(name, Resources()),
+                )
+                for name, quota in self._quotas.items()
+            },
+            pending=pending,
+            queues=fleet.queues,
+            idle=fleet.idle,
+            warming=fleet.warming,
+            min_ready=self._policy.min_ready,
+            launches_left=self._policy.launches_per_minute - len(self._launched),
+            starve_after_s=self._policy.starve_after_s,
+        )
+
+    # -------------------------------------------------------------------------- the acts
+
+    async def _act(self, found: Plan, nursery: trio.Nursery) -> None:
+        """Commit each decision as a batch of its own, all in one wait for durability.
+
+        A decision overtaken by somebody else's write is dropped: the next pass sees the world
+        as it is then.
+        """
+        staged = []
+        for decision in found.decisions:
+            if isinstance(decision, Recheck):
+                running = self._providers[decision.node.provider]
+                nursery.start_soon(running.recheck, decision.node)
+                continue
+            try:
+                staged.append(self._store.stage(self._changes(decision)))
+            except ConflictError as conflict:
+                log.debug("decision_overtaken", decision=type(decision).__name__, by=str(conflict))
+                self.nudge()
+        for commit in staged:
+            if commit is not None:
+                await commit.durable()
+
+    def _changes(self, decision: Decision) -> list[Change]:
+        match decision:
+            case Place():
+                return self._place(decision)
+            case Refill():
+                return self._refill(decision)
+            case Fulfil():
+                return self._fulfil(decision)
+            case GiveUp():
+                return self._give_up(decision)
+            case RunShort():
+                return self._run_short(decision)
+            case Fail():
+                failed = decision.request.became(
+                    RequestState.FAILED, self._world.wall(), reason=decision.reason
+                )
+                return [Change(decision.request, failed, archive=True)]
+            case Warm():
+                return self._launches((decision.launch,), None)
+            case Retire():
+                gone = decision.node.became(NodeState.DELETING, self._world.wall())
+                return [Change(decision.node, gone, why=decision.reason)]
+            case Recheck():
+                return []
+
+    def _place(self, decision: Place) -> list[Change]:
+        now, request = self._world.wall(), decision.request
+        place = Placement(provider=decision.provider, az=decision.az, since=now)
+        pending = request.became(RequestState.PENDING, now, placement=place)
+        return [
+            Change(request, pending, why=decision.reason),
+            *(
+                Change(node, attrs.evolve(node, allocated_to=request.id, slot=slot))
+                for slot, node in decision.take
+            ),
+            *self._launches(decision.launch, request.id),
+        ]
+
+    def _refill(self, decision: Refill) -> list[Change]:
+        changes = [*_freed(decision.free), *self._launches(decision.launch, decision.request.id)]
+        place = decision.request.placement
+        if place is not None and place.short_since is not None:
+            place = attrs.evolve(place, short_since=None)
+            after = attrs.evolve(decision.request, placement=place)
+            changes.append(Change(decision.request, after))
+        return changes
+
+    def _fulfil(self, decision: Fulfil) -> list[Change]:
+        now, request = self._world.wall(), decision.request
+        lease = Lease(
+            id=LeaseId(self.new_id()),
+            request_id=request.id,
+            requestor=request.ask.requestor,
+            nodes=tuple(node.id for node in decision.nodes),
+            created_at=now,
+            ttl_s=request.ask.lease_ttl_s,
+            expires_at=now + request.ask.lease_ttl_s,
+        )
+        fulfilled = request.became(
+            RequestState.FULFILLED, now, lease_id=lease.id, nodes=lease.nodes
+        )
+        return [
+            Change(request, fulfilled, why=decision.reason),
+            Change(None, lease),
+            *(
+                Change(node, node.became(NodeState.IN_USE, now, lease_id=lease.id))
+                for node in decision.nodes
+            ),
+        ]
+
+    def _give_up(self, decision: GiveUp) -> list[Change]:
+        request = decision.request
+        again = request.became(
+            RequestState.REQUESTED,
+            self._world.wall(),
+            placement=None,
+            declined=(
+                *(d for d in request.declined if d.provider != decision.declined.provider),
+                decision.declined,
+            ),
+        )
+        why = f"{decision.declined.provider} given up: {decision.reason}"
+        return [Change(request, again, why=why), *_freed(decision.free)]
+
+    def _run_short(self, decision: RunShort) -> list[Change]:
+        place = decision.request.placement
+        assert place is not None
+        short = attrs.evolve(place, short_since=self._world.wall())
+        after = attrs.evolve(decision.request, placement=short)
+        why = f"waits for room to replace a node: {decision.reason}"
+        return [Change(decision.request, after, why=why), *_freed(decision.free)]
+
+    def _launches(self, launches: tuple[Launch, ...], request_id: RequestId | None) -> list[Change]:
+        """New nodes, with numbers from the store that are never given twice."""
+        if not launches:
+            return []
+        now = self._world.wall()
+        meta = self._store.head(StoreMeta, "store")
+        assert meta is not None
+        changes = [Change(meta, attrs.evolve(meta, next_node=meta.next_node + len(launches)))]
+        for number, launch in enumerate(launches, meta.next_node):
+            node = self._new_node(node_id(number), launch, request_id, now)
+            changes.append(Change(None, node, why=launch.reason))
+            self._launched.append(now)
+        return changes
+
+    def _new_node(
+        self, new_id: NodeId, launch: Launch, request_id: RequestId | None, now: float
+    ) -> Node:
+        config = self._providers[launch.provider].config
+        return Node(
+            id=new_id,
+            label=launch.offer.label,
+            state=NodeState.BUILDING,
+            state_at=now,
+            created_at=now,
+            provider=launch.provider,
+            pool=launch.offer.pool,
+            cloud=config.cloud,
+            region=config.region_name or "",
+            shape=launch.offer.shape,
+            login=launch.offer.login,
+            launch_by=now + config.launch_timeout,
+            az=launch.az,
+            hostname=f"tr{new_id}",
+            allocated_to=request_id,
+            slot=launch.slot,
+            replaces=launch.replaces,
+        )
+
+    def new_id(self) -> str:
+        """128 random bits in hexadecimal."""
+        return f"{self._world.random.getrandbits(128):032x}"
+
+
+def _freed(nodes: tuple[Node, ...]) -> list[Change]:
+    return [
+        Change(node, attrs.evolve(node, allocated_to=None, slot=None), why="free for others")
+        for node in nodes
+    ]
+
+
+def _step(decision: Decision) -> PlannedStep:
+    match decision:
+        case Warm(launch=launch):
+            return PlannedStep(
+                action="launch",
+                subject=f"{launch.offer.label} on {launch.provider}",
+                reason=launch.reason,
+            )
+        case Retire(node=node) | Recheck(node=node):
+            name = type(decision).__name__.lower()
+            return PlannedStep(action=name, subject=f"node {node.id}", reason=decision.reason)
+        case _:
+            name = {"GiveUp": "give up", "RunShort": "wait"}.get(
+                type(decision).__name__, type(decision).__name__.lower()
+            )
+            subject = f"request {decision.request.id}"
+            return PlannedStep(action=name, subject=subject, reason=decision.reason)

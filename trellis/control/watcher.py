@@ -1,0 +1,202 @@
+"""One server list for all who wait: nobody asks the cloud about a single machine.
+
+Between full lists only what changed is asked for (`changes-since`). The pace follows what is
+expected: nobody waits, no lists; something is due, a list soon.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import structlog
+import trio
+
+from trellis.control.health import ProviderHealth
+from trellis.control.nudge import Nudge
+from trellis.errors import CloudError, RetryLaterError
+from trellis.model.names import NodeId
+from trellis.model.node import Home
+from trellis.spi.provider import Instance, InstanceState, Listing, Provider
+
+log = structlog.get_logger()
+
+FULL_EVERY_S = 300.0
+SHORTEST_S = 0.5
+LONGEST_S = 5.0
+LOOK_ONCE_S = 60.0
+"""After so long without a row, one machine is asked for by itself (a list may skip a cell)."""
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    node_id: NodeId
+    external_id: str | None
+    accept: Callable[[Instance], bool]
+    since: float
+    found: trio.Event = attrs.field(factory=trio.Event)
+    answer: Instance | None = None
+
+
+@attrs.define
+class _Expectation:
+    """How long a thing of this kind takes, learnt from those that came."""
+
+    mean_s: float
+    seen: int = 0
+
+    def learn(self, took_s: float) -> None:
+        self.seen += 1
+        self.mean_s += (took_s - self.mean_s) / min(self.seen, 50)
+
+
+class Watcher:
+    """Reads the server list of one provider for all who wait for something in it.
+
+    Args:
+        provider: whose list.
+        deployment: rows with another deployment's tag are nobody's here.
+        health: told of each list that came or failed.
+        on_row: called for each row of ours that nobody waits for.
+        on_full: called with each full list, the only kind the sweep may use.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        deployment: str,
+        health: ProviderHealth,
+        on_row: Callable[[Instance], None],
+        on_full: Callable[[Listing], None],
+    ) -> None:
+        self._provider, self._deployment, self._health = provider, deployment, health
+        self._on_row, self._on_full = on_row, on_full
+        self._waiting: dict[NodeId, _Waiter] = {}
+        self._by_external: dict[str, _Waiter] = {}
+        self._newest: str | None = None
+        self._home: Home | None = None
+        self._wake = Nudge()
+        self._full_wanted = True
+        self._lasts = {"appear": _Expectation(10.0), "go": _Expectation(2.0)}
+        self.lists = 0
+
+    async def wait(
+        self,
+        node_id: NodeId,
+        external_id: str | None,
+        accept: Callable[[Instance], bool],
+        *,
+        kind: str = "appear",
+    ) -> Instance:
+        """Wait for a row of this node that *accept* takes, and return it.
+
+        Waits for ever: the caller sets the deadline. Cancellation leaves nothing behind.
+        """
+        waiter = _Waiter(node_id, external_id, accept, trio.current_time())
+        self._waiting[node_id] = waiter
+        if external_id is not None:
+            self._by_external[external_id] = waiter
+        self._wake()
+        try:
+            while waiter.answer is None:
+                with trio.move_on_after(LOOK_ONCE_S):
+                    await waiter.found.wait()
+                if waiter.answer is None and external_id is not None:
+                    await self._look_once(waiter, external_id)
+        finally:
+            del self._waiting[node_id]
+            if external_id is not None:
+                self._by_external.pop(external_id, None)
+        self._lasts[kind].learn(trio.current_time() - waiter.since)
+        return waiter.answer
+
+    async def _look_once(self, waiter: _Waiter, external_id: str) -> None:
+        try:
+            row = await self._provider.get(external_id)
+        except CloudError as error:
+            self._health.failed(error)
+        else:
+            self._offer(waiter, row)
+
+    def ask_for_full(self) -> None:
+        """Have the next list be a full one, soon."""
+        self._full_wanted = True
+        self._wake()
+
+    async def run(self) -> None:
+        """List as long as the provider lives."""
+        failures = 0
+        next_full = trio.current_time()
+        while True:
+            full = self._full_wanted or trio.current_time() >= next_full or self._newest is None
+            try:
+                listing = await self._provider.list(None if full else self._newest)
+            except CloudError as error:
+                # One failed list means nothing but another try (design §9).
+                failures += 1
+                self._health.failed(error)
+                asked = error.after_s if isinstance(error, RetryLaterError) else None
+                await trio.sleep(max(asked or 0.0, min(30.0, 2.0 ** min(failures, 5))))
+                continue
+            failures = 0
+            if self._home is not None and listing.home != self._home:
+                # Another project under the same name: its silence proves nothing (rule 2).
+                self._health.closed_for(f"project changed: {self._home} became {listing.home}")
+                await trio.sleep(LONGEST_S)
+                continue
+            self._home = listing.home
+            self.lists += 1
+            self._health.works()
+            self._newest = listing.newest or self._newest
+            for row in listing.instances:
+                self._take(row)
+            if listing.full:
+                self._full_wanted = False
+                next_full = trio.current_time() + FULL_EVERY_S
+                self._on_full(listing)
+            await self._rest(next_full)
+
+    async def _rest(self, next_full: float) -> None:
+        """Sleep until a look is worth a call."""
+        if not self._waiting:
+            await self._wake.wait(at_most=max(0.0, next_full - trio.current_time()))
+            # What has only just been asked for cannot be there yet.
+            await trio.sleep(SHORTEST_S)
+            return
+        await trio.sleep(self._pace())
+
+    def _pace(self) -> float:
+        """Seconds to the next list: short while something is due, longer while nothing is."""
+        now = trio.current_time()
+        soonest = LONGEST_S
+        for waiter in self._waiting.values():
+            kind = "go" if waiter.accept is is_gone else "appear"
+            due_s = waiter.since + 0.3 * self._lasts[kind].mean_s - now
+            if due_s <= 0:
+                return SHORTEST_S
+            soonest = min(soonest, due_s)
+        return max(SHORTEST_S, soonest)
+
+    def _take(self, row: Instance) -> None:
+        if row.state is InstanceState.UNKNOWN:
+            return  # no information, never a verdict (rule 3)
+        waiter = self._by_external.get(row.external_id)
+        ours = row.tag is not None and row.tag.deployment == self._deployment
+        if waiter is None and ours and row.tag is not None:
+            candidate = self._waiting.get(row.tag.node_id)
+            # One that knows its server's id is not served by another server of its tag.
+            if candidate is not None and candidate.external_id is None:
+                waiter = candidate
+        if waiter is not None:
+            self._offer(waiter, row)
+        elif ours:
+            self._on_row(row)
+
+    def _offer(self, waiter: _Waiter, row: Instance) -> None:
+        if waiter.answer is None and waiter.accept(row):
+            waiter.answer = row
+            waiter.found.set()
+
+
+def is_gone(row: Instance) -> bool:
+    """Accept only the proof that it is gone."""
+    return row.state is InstanceState.GONE

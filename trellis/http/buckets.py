@@ -1,0 +1,175 @@
+"""Token buckets: how fast calls may go, what a refusal teaches, and what a day allows."""
+
+import math
+from collections import deque
+from typing import Final
+
+import attrs
+
+from trellis.http.message import Verb
+
+DAY_S: Final = 86400.0
+_RECOVER_S: Final = 60.0
+"""Seconds in which a halved rate comes back to what it was before."""
+_MEMORY_S: Final = 1.0
+"""Span over which the actual rate is measured, for buckets that were given none."""
+_SLOWEST: Final = 1 / 60
+"""Calls per second below which refusals push no rate."""
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+_NEARLY: Final = 1e-6
+"""Tokens that may be missing: sums of floats would make us wait for the last 1e-16."""
+
+
+@attrs.frozen(kw_only=True)
+class Limit:
+    """What one service allows for one class of calls, or for all of them together.
+
+    Attributes:
+        per_s: calls per second in the long run; inf if nothing is known.
+        burst: calls that may go at once after a quiet time.
+        per_day: calls in any 24 hours; None for no such limit.
+    """
+
+    per_s: float = math.inf
+    burst: float = 10.0
+    per_day: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not self.per_s > 0:
+            raise ValueError(f"a rate must be above 0 calls per second, not {self.per_s}")
+        if not self.burst >= 1:
+            raise ValueError(f"a burst must be at least 1 call, not {self.burst}")
+
+
+@attrs.frozen(kw_only=True)
+class RatePlan:
+    """What is known of a cloud's rate limits before the first call.
+
+    Attributes:
+        every: the limit for all calls of a service together, unless ``services`` has one.
+        services: limits of single services, all their calls together.
+        verbs: limits of a class of calls at a service, under the service's own.
+    """
+
+    every: Limit = Limit()
+    services: dict[str, Limit] = attrs.field(factory=dict)
+    verbs: dict[tuple[str, Verb], Limit] = attrs.field(factory=dict)
+
+    def shared(self, service: str) -> Limit:
+        """The limit for all calls of a service together."""
+        return self.services.get(service, self.every)
+
+    def verb(self, service: str, verb: Verb) -> Limit:
+        """The limit for a class of calls at a service."""
+        return self.verbs.get((service, verb), Limit())
+
+
+class Bucket:
+    """One token bucket that learns: a refusal pauses and halves it, time brings it back.
+
+    All times are `trio.current_time`; the bucket reads no clock itself.
+    """
+
+    def __init__(self, limit: Limit, now: float) -> None:
+        self._limit = limit
+        self._tokens = limit.burst
+        self._filled_at = now
+        self._paused_until = -math.inf
+        self._slowed_at = -math.inf
+        self._slowed_rate = limit.per_s
+        self._slope = 0.0
+        self._refusals = 0
+        self._seen = 0.0
+        self._seen_at = now
+        self._today: deque[float] = deque()
+
+    def rate(self, now: float) -> float:
+        """Calls per second at this moment; inf if nothing limits them."""
+        if self._slowed_at == -math.inf:
+            return self._limit.per_s
+        since = max(0.0, now - max(self._slowed_at, self._paused_until))
+        return min(self._limit.per_s, self._slowed_rate + since * self._slope)
+
+    def delay(self, now: float) -> float:
+        """Seconds until a token is there; 0.0 if one is."""
+        self._fill(now)
+        wait = max(0.0, self._paused_until - now)
+        missing = 1.0 - self._tokens
+        if missing > _NEARLY:
+            wait = max(wait, wait + missing / self.rate(now + wait))
+        if (most := self._limit.per_day) is not None:
+            self._forget_yesterday(now)
+            if most <= 0:
+                return math.inf
+            if len(self._today) >= most:
+                wait = max(wait, self._today[len(self._today) - most] + DAY_S - now)
+        return wait
+
+    def take(self, now: float) -> None:
+        """Take a token; `delay` has just said 0."""
+        self._fill(now)
+        self._tokens -= 1.0
+        self._seen = self._recent(now) + 1.0
+        self._seen_at = now
+        if self._limit.per_day is not None:
+            self._today.append(now)
+
+    def give_back(self) -> None:
+        """Return the token that was taken last: its call was not made."""
+        self._tokens = min(self._limit.burst, self._tokens + 1.0)
+        self._seen = max(0.0, self._seen - 1.0)
+        if self._today:
+            self._today.pop()
+
+    def note_past(self, times: list[float]) -> None:
+        """Count calls of an earlier process against the day; *times* may lie before the clock."""
+        if self._limit.per_day is not None:
+            self._today = deque(sorted([*self._today, *times]))
+
+    def refused(self, now: float, *, sent_at: float, pause_s: float | None) -> None:
+        """The cloud said that it was too fast.
+
+        Args:
+            sent_at: when the refused call was sent. Calls that were under way when the bucket
+                slowed down say nothing about the new rate: they prolong the pause only.
+            pause_s: how long the cloud wants to be left alone; None if it did not say, then
+                pauses double with each refusal in a row.
+        """
+        news = sent_at > self._slowed_at
+        if news:
+            before = self.rate(now)
+            if math.isinf(before):
+                before = max(1.0, self._recent(now) / _MEMORY_S)
+            self._refusals += 1
+            self._slowed_rate = max(_SLOWEST, before / 2)
+            self._slope = (before - before / 2) / _RECOVER_S
+            self._slowed_at = now
+        if pause_s is None:
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (max(1, self._refusals) - 1))
+            if not news:
+                pause_s = 0.0
+        self._paused_until = max(self._paused_until, now + pause_s)
+        self._tokens = min(self._tokens, 1.0)
+
+    def accepted(self, *, sent_at: float) -> None:
+        """The cloud took a call; a later refusal starts with a short pause again."""
+        if sent_at > self._slowed_at:
+            self._refusals = 0
+
+    def _fill(self, now: float) -> None:
+        rate = self.rate(now)
+        if math.isinf(rate):
+            self._tokens = self._limit.burst
+        else:
+            since = max(0.0, now - max(self._filled_at, self._paused_until))
+            self._tokens = min(self._limit.burst, self._tokens + since * rate)
+        self._filled_at = now
+
+    def _recent(self, now: float) -> float:
+        """Calls of the last seconds, older ones fading."""
+        return self._seen * math.exp(-(now - self._seen_at) / _MEMORY_S)
+
+    def _forget_yesterday(self, now: float) -> None:
+        while self._today and self._today[0] <= now - DAY_S:
+            self._today.popleft()

@@ -1,0 +1,231 @@
+"""Whose turn it is: the calls of one account wait here for the buckets of their service.
+
+Each service has a bucket for all its calls and one for each class of them (`Verb`). Within a
+class turns come in the order in which they were asked for. Between classes that wait at once
+they are dealt out by weight, deletions first, so that a queue of creates holds up neither the
+deletions that make room nor the reads that say what is going on, and none of them starves.
+
+A turn is dealt only when a connection can be had for the call: who waited behind the turn, for
+the connection, could neither be overtaken by a deletion nor stopped when the cloud asks for quiet.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+import trio
+
+from trellis.http.buckets import Bucket, RatePlan
+from trellis.http.message import Verb
+
+_WEIGHTS: Final = {Verb.DELETE: 4.0, Verb.READ: 3.0, Verb.CHANGE: 2.0, Verb.CREATE: 1.0}
+
+_SHARED_WITHIN_S: Final = 10.0
+"""Refusals of two classes within this time show a limit that all classes share."""
+
+_PROMISED_FOR_S: Final = 5.0
+"""How long a connection is kept for a turn that was taken ahead of its call."""
+
+
+@attrs.define(eq=False)
+class _Ticket:
+    verb: Verb
+    called: trio.Event = attrs.field(factory=trio.Event)
+    granted: bool = False
+
+
+class Gate:
+    """The turns at one service of one account.
+
+    A call *enters*, is in flight, and *leaves*. A turn may also be taken ahead of the call
+    (`turn`, then `enter_promised`), so that something durable can be written in between.
+
+    No task runs behind it: one of those who wait (the *keeper*) sleeps until the next token and
+    deals it out; who leaves as keeper appoints another.
+    """
+
+    def __init__(self, service: str, plan: RatePlan, at_once: int) -> None:
+        now = trio.current_time()
+        self._shared = Bucket(plan.shared(service), now)
+        self._buckets = {verb: Bucket(plan.verb(service, verb), now) for verb in Verb}
+        self._waiting: dict[Verb, deque[_Ticket]] = {verb: deque() for verb in Verb}
+        self._served = dict.fromkeys(Verb, 0.0)  # turns dealt, divided by the weight
+        self._keeper: _Ticket | None = None
+        self._keeper_wakes = math.inf
+        self._refused_at = dict.fromkeys(Verb, -math.inf)
+        self._at_once = at_once
+        self._in_flight = 0
+        self._promised: deque[float] = deque()  # when each promise lapses
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return sum(len(line) for line in self._waiting.values())
+
+    def rate(self, verb: Verb) -> float:
+        """Calls per second that this class may make now; inf if nothing limits it."""
+        now = trio.current_time()
+        return min(self._shared.rate(now), self._buckets[verb].rate(now))
+
+    async def turn(self, verb: Verb) -> None:
+        """Take a turn now for a call that will enter with `enter_promised`.
+
+        Cancelled, it takes none. A call that comes later than 5 s, or never, blocks nobody.
+        """
+        await self.enter(verb)
+        self._in_flight -= 1
+        self._promised.append(trio.current_time() + _PROMISED_FOR_S)
+
+    def enter_promised(self) -> None:
+        """Enter with a turn that was taken before."""
+        if self._promised:
+            self._promised.popleft()
+        self._in_flight += 1
+
+    def leave(self) -> None:
+        """The call is over, however it went: another may enter."""
+        self._in_flight -= 1
+        self._deal()
+        self._rouse_keeper()
+
+    async def enter(self, verb: Verb) -> None:
+        """Wait for a turn and enter; `leave` must follow. Cancelled, it takes none."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        ticket = _Ticket(verb)
+        self._join(ticket)
+        self._deal()
+        if ticket.granted:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        self._rouse_keeper()
+        try:
+            await self._wait(ticket)
+        except BaseException:
+            self._renounce(ticket)
+            raise
+        finally:
+            self._pass_on(ticket)
+
+    def note_past(self, verb: Verb, times: Iterable[float]) -> None:
+        """Count earlier calls, at times of Trio's clock, against the limits of a day."""
+        past = list(times)
+        self._shared.note_past(past)
+        self._buckets[verb].note_past(past)
+
+    def refused(self, verb: Verb, *, sent_at: float, pause_s: float | None) -> None:
+        """A call of this class was refused for its rate; see `Bucket.refused`."""
+        now = trio.current_time()
+        self._refused_at[verb] = now
+        self._buckets[verb].refused(now, sent_at=sent_at, pause_s=pause_s)
+        others = (at for other, at in self._refused_at.items() if other is not verb)
+        if max(others) > now - _SHARED_WITHIN_S:
+            self._shared.refused(now, sent_at=sent_at, pause_s=pause_s)
+
+    def accepted(self, verb: Verb, *, sent_at: float) -> None:
+        """A call of this class was not refused for its rate."""
+        self._shared.accepted(sent_at=sent_at)
+        self._buckets[verb].accepted(sent_at=sent_at)
+
+    async def _wait(self, ticket: _Ticket) -> None:
+        while not ticket.granted:
+            if self._keeper is None:
+                self._keeper = ticket
+            if self._keeper is ticket:
+                self._keeper_wakes = self._next_at()
+                with trio.move_on_at(self._keeper_wakes):
+                    await ticket.called.wait()
+                self._deal()
+            else:
+                await ticket.called.wait()
+            ticket.called = trio.Event()
+
+    def _join(self, ticket: _Ticket) -> None:
+        line = self._waiting[ticket.verb]
+        if not line:
+            # Who comes to the queue anew has no claim from the time when nobody had to wait.
+            busy = [self._served[verb] for verb, others in self._waiting.items() if others]
+            if busy:
+                self._served[ticket.verb] = max(self._served[ticket.verb], min(busy))
+            else:
+                self._served = dict.fromkeys(Verb, 0.0)
+        line.append(ticket)
+
+    def _deal(self) -> None:
+        """Grant as many turns as there are tokens and connections for."""
+        now = trio.current_time()
+        while self._full_until(now) <= now and self._shared.delay(now) <= 0.0:
+            ready = [
+                verb
+                for verb, line in self._waiting.items()
+                if line and self._buckets[verb].delay(now) <= 0.0
+            ]
+            if not ready:
+                return
+            verb = min(ready, key=self._served.__getitem__)  # equal: DELETE is first in Verb
+            ticket = self._waiting[verb].popleft()
+            self._served[verb] += 1.0 / _WEIGHTS[verb]
+            self._shared.take(now)
+            self._buckets[verb].take(now)
+            self._in_flight += 1
+            ticket.granted = True
+            ticket.called.set()
+
+    def _next_at(self) -> float:
+        """When the next turn can be dealt; inf if nobody waits."""
+        now = trio.current_time()
+        delays = [self._buckets[verb].delay(now) for verb, line in self._waiting.items() if line]
+        wait = max(self._shared.delay(now), min(delays, default=math.inf))
+        return max(now + wait, self._full_until(now))
+
+    def _full_until(self, now: float) -> float:
+        """Until when no connection is free, unless a call leaves; -inf if one is."""
+        while self._promised and self._promised[0] <= now:
+            self._promised.popleft()
+        if self._in_flight + len(self._promised) < self._at_once:
+            return -math.inf
+        return self._promised[0] if self._promised else math.inf
+
+    def _rouse_keeper(self) -> None:
+        """Wake the keeper if a turn may come sooner than it knows."""
+        if self._keeper is not None and self._next_at() < self._keeper_wakes:
+            self._keeper.called.set()
+
+    def _renounce(self, ticket: _Ticket) -> None:
+        """Leave the queue, or return the turn that was dealt as the cancellation came."""
+        if ticket.granted:
+            self._shared.give_back()
+            self._buckets[ticket.verb].give_back()
+            self.leave()
+        else:
+            self._waiting[ticket.verb].remove(ticket)
+
+    def _pass_on(self, ticket: _Ticket) -> None:
+        if self._keeper is not ticket:
+            return
+        # The next one is appointed at once, not when it runs: it may be cancelled before that.
+        self._keeper = next((line[0] for line in self._waiting.values() if line), None)
+        self._keeper_wakes = -math.inf
+        if self._keeper is not None:
+            self._keeper.called.set()
+
+
+class Rates:
+    """The gates of one account, made when a service is first called.
+
+    Args:
+        plan: what is known of the cloud's limits.
+        at_once: how many calls to one service may be in flight.
+    """
+
+    def __init__(self, plan: RatePlan, at_once: int) -> None:
+        self._plan = plan
+        self._at_once = at_once
+        self._gates: dict[str, Gate] = {}
+
+    def gate(self, service: str) -> Gate:
+        """The turns at one service."""
+        if service not in self._gates:
+            self._gates[service] = Gate(service, self._plan, self._at_once)
+        return self._gates[service]

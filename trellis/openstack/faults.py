@@ -1,0 +1,295 @@
+"""What clouds say when they refuse, as typed errors: the one place that looks into their texts.
+
+Two tables, read from the top, the first row that fits decides: `ANSWERS` for HTTP answers of 400
+and above, `FAULTS` for the ``fault`` of a server in ERROR. Each row names the source of its text.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from trellis.errors import (
+    AuthError,
+    CloudBrokenError,
+    CloudError,
+    ConflictingStateError,
+    MisconfiguredError,
+    NoCapacityError,
+    NotFoundError,
+    QuotaExceededError,
+    RejectedError,
+    RetryLaterError,
+)
+from trellis.http.message import Answer
+
+_LONGEST: Final = 300
+
+
+@attrs.frozen
+class Row:
+    """One way in which a cloud refuses.
+
+    Attributes:
+        error: what it means for the caller.
+        source: where the text or status comes from.
+        statuses: it must be one of these; empty fits any.
+        text: must be found in type and message, case ignored; "" fits any.
+        service: it must come from this service; "" fits any.
+        remedy: what the reader can do, added to the message.
+    """
+
+    error: type[CloudError]
+    source: str
+    statuses: tuple[int, ...] = ()
+    text: str = ""
+    service: str = ""
+    remedy: str = ""
+    _pattern: re.Pattern[str] = attrs.field(init=False, repr=False, eq=False)
+
+    @_pattern.default
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.text, re.IGNORECASE | re.DOTALL)
+
+    def fits(self, status: int, service: str, text: str) -> bool:
+        """Whether this row is about this answer."""
+        return (
+            (not self.statuses or status in self.statuses)
+            and self.service in ("", service)
+            and self._pattern.search(text) is not None
+        )
+
+
+_QUOTA: Final = (
+    r"quota[^.]{0,40} exceeded|exceed\w*[^.]{0,80} quota|over ?quota|too many key pairs"
+    r"|maximum number of [\w ]{1,30} exceeded|(volume|port|instance)\w*limit ?exceeded"
+)
+_NO_ADDRESS: Final = (
+    r"no more ip addresses|ipaddressgenerationfailure|externalipaddressexhausted"
+    r"|no (more )?(fixed|floating) ip(s| addresses)? available"
+)
+_NO_ROOM: Final = r"no valid host|servercapacityunavailable|insufficient compute resources"
+_NAMES: Final = (
+    r"can not find requested image|image \S+ is not active|flavor \S+ could not be found"
+    r"|network \S+ (could not be found|requires? a subnet)|invalid key_name provided"
+    r"|availability zone is not available|unable to find security_group"
+    r"|security group \S+ (not found|could not be found)"
+)
+_STALE: Final = (
+    "the cloud no longer has what the label came down to; it is looked up again with the inventory"
+)
+
+ANSWERS: Final = (
+    Row(AuthError, "keystonemiddleware: every service's 401", (401,)),
+    Row(
+        RetryLaterError,
+        "gateways, OVH's page on API limits; a rate is meant even where the text says quota",
+        (429,),
+    ),
+    Row(
+        QuotaExceededError,
+        "nova to Icehouse (af44b50b6b, 007ed9b6c8): 413 with Retry-After 0 and the text of a "
+        "quota; cinder VolumeLimitExceeded",
+        (413,),
+        _QUOTA + "|quota",
+    ),
+    Row(
+        QuotaExceededError,
+        "glance/api/v2/image_data.py: image size or storage quota, often as HTML",
+        (413,),
+        service="image",
+    ),
+    Row(
+        RetryLaterError,
+        "nova to Mitaka, nova/api/openstack/wsgi.py RateLimitFault; Rackspace faults.rst",
+        (413,),
+    ),
+    Row(
+        QuotaExceededError,
+        "nova: 403 'Quota exceeded for …', 'Maximum number of ports exceeded'; neutron-lib "
+        "exceptions: 409 OverQuota; nova 500 with neutron's OverQuota in it",
+        (400, 403, 409, 500),
+        _QUOTA,
+    ),
+    Row(
+        NoCapacityError,
+        "neutron-lib exceptions: 409 IpAddressGenerationFailure, ExternalIpAddressExhausted",
+        (400, 403, 404, 409, 500, 503),
+        _NO_ADDRESS,
+    ),
+    Row(
+        NoCapacityError,
+        "nova exception.py NoValidHost, ComputeResourcesUnavailable; Rackspace faults.rst",
+        (400, 403, 409, 500, 503),
+        _NO_ROOM,
+    ),
+    Row(
+        RejectedError,
+        "nova NetworkAmbiguous, 400 or 409",
+        (400, 409),
+        r"multiple possible networks|networkambiguous",
+        remedy="name the network in the pool's networks",
+    ),
+    Row(
+        RejectedError,
+        "nova servers.py create: what the body names is not there (recorded, nova 34)",
+        (400,),
+        _NAMES,
+        service="compute",
+        remedy=_STALE,
+    ),
+    Row(
+        CloudBrokenError,
+        "a front's page: it says nothing about the thing asked for, so it never proves it gone",
+        (404,),
+        r"\A\Z|^\(page\)",
+    ),
+    Row(
+        MisconfiguredError,
+        "webob's 404, from no route at all (recorded, nova 34, glance 33, neutron 29)",
+        (404, 405),
+        r"the resource could not be found|httpnotfound|method not allowed",
+        remedy="the service has no such call: check the endpoint in the catalog or its override",
+    ),
+    Row(NotFoundError, "every service's 404 about a thing, 410 of old novas", (404, 410)),
+    Row(
+        MisconfiguredError,
+        "nova wsgi.py: 406 for a microversion it does not have (recorded, nova 34)",
+        (406,),
+        r"version \S+ is not supported",
+        remedy="set a lower microversion for this cloud",
+    ),
+    Row(ConflictingStateError, "nova conflictingRequest, Rackspace buildInProgress", (409,)),
+    Row(CloudBrokenError, "a gateway's time-out waiting for the request", (408,)),
+    Row(RejectedError, "4xx: the call will be refused again", tuple(range(400, 500))),
+    Row(RejectedError, "nova: 501 for what its driver cannot do", (501,)),
+    Row(CloudBrokenError, "5xx: nova's computeFault, fronts"),
+)
+
+FAULTS: Final = (
+    Row(
+        QuotaExceededError,
+        "quota races, boot from volume (VolumeSizeExceedsAvailableQuota); the texts of 403s",
+        (),
+        _QUOTA,
+    ),
+    Row(
+        NoCapacityError,
+        "nova: network allocation failed for want of addresses (recorded, nova 34)",
+        (),
+        _NO_ADDRESS,
+    ),
+    Row(NoCapacityError, "nova NoValidHost, ComputeResourcesUnavailable", (), _NO_ROOM),
+    Row(
+        RejectedError,
+        "nova exception.py ImageUnacceptable, FlavorDiskSmallerThan…, FlavorMemoryTooSmall",
+        (),
+        r"image \S+ is unacceptable|flavor's (disk|memory) is too small|imagenotfound"
+        r"|image \S+ could not be found",
+    ),
+    Row(CloudBrokenError, "anything else: the build failed on its host"),
+)
+
+
+def error_from(answer: Answer, *, cloud: str, service: str, call: str) -> CloudError:
+    """Turn an answer of 400 or above into the error that says what to do.
+
+    Args:
+        cloud: name of the account, for the message.
+        service: type of the service that answered.
+        call: the call, for the message.
+
+    Returns:
+        The error, to be raised. Its message is the cloud's own text in one line, without markup
+        and without the values it was sent.
+    """
+    kind, text = _said(answer)
+    row = _first(ANSWERS, answer.status, service, f"{kind} {text}".strip())
+    message = _message(text or kind, row.remedy) or "no word of explanation"
+    if row.error is RetryLaterError:
+        return RetryLaterError(
+            message, after_s=answer.retry_after_s, cloud=cloud, call=call,
+            status=answer.status, cloud_request_id=answer.request_id,
+        )  # fmt: skip
+    return row.error(
+        message, cloud=cloud, call=call, status=answer.status, cloud_request_id=answer.request_id
+    )
+
+
+def error_from_fault(message: str, code: int = 0, *, cloud: str = "") -> CloudError:
+    """Turn the ``fault`` of a server in ERROR into the error its create would have raised.
+
+    Args:
+        message: the fault's text; "" if the cloud shows none.
+        code: the fault's code; 500 in nearly all cases, whatever went wrong.
+    """
+    row = _first(FAULTS, code, "compute", message)
+    return row.error(_message(message, "") or "ERROR without a fault", cloud=cloud)
+
+
+def _first(table: tuple[Row, ...], status: int, service: str, text: str) -> Row:
+    return next(row for row in table if row.fits(status, service, text))
+
+
+# ---------------------------------------------------------------- reading the bodies
+
+
+def _said(answer: Answer) -> tuple[str, str]:
+    """The kind of error and its text, from whatever body there is."""
+    body = answer.body.strip()
+    if not body:
+        return "", ""
+    try:
+        return _from_json(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "(page)", _plain(body[:4096].decode(errors="replace"))
+
+
+def _from_json(found: Any) -> tuple[str, str]:
+    """Read the forms in use.
+
+    Nova and keystone: ``{kind: {code, message}}``; neutron: ``{NeutronError: {type, message,
+    detail}}``, and a bare text there from old ones; glance and webob: ``{message, code, title}``.
+    """
+    kind = ""
+    if isinstance(found, dict) and len(found) == 1:
+        kind, found = next(iter(found.items()))
+        kind = str(kind)
+    if not isinstance(found, dict):
+        return kind, _plain(str(found))
+    kind = str(found.get("type") or kind)
+    return kind, _plain(". ".join(_texts(found)))
+
+
+def _texts(found: dict[str, Any]) -> Iterator[str]:
+    for key in ("message", "detail"):
+        text = found.get(key)
+        if isinstance(text, str) and text.strip():
+            yield text.strip()
+
+
+def _plain(text: str) -> str:
+    """One line without markup."""
+    without = re.sub(r"<(style|script|title)\b.*?</\1\s*>|<[^>]{0,200}>", " ", text, flags=re.S)
+    return " ".join(without.split())
+
+
+_ECHO: Final = re.compile(r"(Invalid input for field/attribute \S{1,100}) Value: (.*)\Z", re.S)
+_WHY: Final = re.compile(
+    r"('[\w:.-]{1,64}' is a required property|is too (?:long|short)|is not a '[\w-]{1,20}'"
+    r"|is not of type [\w', ]{1,60}|does not match any of the regexes|should be non-empty"
+    r"|Additional properties are not allowed \([\w', ]{1,100})"
+)
+
+
+def _message(text: str, remedy: str) -> str:
+    """The text for the reader: nova repeats in it what it was sent, and that may be secret."""
+    echo = _ECHO.search(text)
+    if echo is not None:
+        why = _WHY.findall(echo[2])
+        text = f"{echo[1]} {why[-1] if why else 'the value is refused'}"
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + "…"
+    return f"{text.rstrip('. ')}; {remedy}" if remedy and text else text or remedy

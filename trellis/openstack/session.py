@@ -1,0 +1,192 @@
+"""Calls to the services of one region, with the account's token."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+import msgspec
+
+from trellis.http.message import DEFAULT_BUDGET_S, Answer, Call, Verb
+from trellis.http.road import Road
+from trellis.openstack import catalog, faults
+from trellis.openstack.auth import Access, Account
+
+_NEW_HEADER_SINCE: Final = (2, 27)
+
+
+@attrs.frozen(kw_only=True)
+class SessionHome:
+    """Where a session's calls go: the project, region and compute endpoint of the token."""
+
+    project_id: str
+    region: str
+    endpoint: str
+
+
+class Session:
+    """One region of one account.
+
+    Args:
+        account: gives the token; shared by the sessions of all regions.
+        road: carries the calls; shared like the account.
+        region: name in the catalog; "" if the catalog has one only.
+        interface: ``public``, ``internal`` or ``admin``.
+        overrides: the cloud's settings for single services, as ``compute_endpoint_override``,
+            ``compute_service_name``, ``image_interface``, ``network_region_name``.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        road: Road,
+        region: str = "",
+        interface: str = "public",
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
+        self._account = account
+        self._road = road
+        self._region = region
+        self._interface = interface
+        self._overrides = dict(overrides or {})
+        self._endpoints: tuple[int, dict[str, str]] = (-1, {})
+
+    @property
+    def cloud(self) -> str:
+        """The account's name, for messages."""
+        return self._account.name
+
+    @property
+    def region(self) -> str:
+        """The region's name as configured; "" if none is."""
+        return self._region
+
+    @property
+    def road(self) -> Road:
+        """The road the calls take; its counts and rates belong to the whole account."""
+        return self._road
+
+    async def request(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        label: str,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        microversion: str | None = None,
+        budget_s: float | None = None,
+        turn_taken: bool = False,
+    ) -> Answer:
+        """Make one call and return its answer, which has a status below 400.
+
+        A 401 says that the call was not carried out: the account logs in again, and the call is
+        repeated once, a POST as well. No connection is held while waiting for the login.
+        Cancelling it leaves open whether the cloud carried the call out.
+
+        Args:
+            service: type of the service: ``compute``, ``image``, ``network``, …
+            path: below the service's endpoint, beginning with ``/``.
+            label: template of the path, for counts and messages, as ``/servers/{id}``.
+            json: the body, encoded by msgspec; None sends none.
+            microversion: as ``2.79``; sent in the header the service understands.
+            budget_s: seconds for the call with its tries, the login not counted; default 60.
+            turn_taken: the turn was taken before with `turn`.
+
+        Raises:
+            CloudError: as `trellis.openstack.faults.error_from` reads the answer, or as the road
+                (UnreachableError, AnswerLostError, MisconfiguredError), the login
+                (AuthError, …) or the catalog (MisconfiguredError) fail.
+        """
+        content = None if json is None else msgspec.json.encode(json)
+        headers = {"Accept": "application/json"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if microversion is not None:
+            headers.update(_microversion(service, microversion))
+
+        access = await self._account.token()
+        call = Call(
+            service=service,
+            method=method,
+            url=self._url(access, service, path),
+            path_label=label,
+            headers={**headers, "X-Auth-Token": access.token},
+            params=params,
+            content=content,
+            budget_s=DEFAULT_BUDGET_S if budget_s is None else budget_s,
+            turn_taken=turn_taken,
+        )
+        answer = await self._road.send(call)
+        if answer.status == 401:
+            access = await self._account.token(stale=access)
+            answer = await self._road.send(
+                attrs.evolve(
+                    call,
+                    url=self._url(access, service, path),
+                    headers={**headers, "X-Auth-Token": access.token},
+                    turn_taken=False,
+                )
+            )
+        if answer.status >= 400:
+            raise faults.error_from(answer, cloud=self.cloud, service=service, call=call.name)
+        return answer
+
+    async def turn(self, service: str, verb: Verb) -> None:
+        """Wait for the account's turn at a service and take it; then call with ``turn_taken``."""
+        await self._road.turn(service, verb)
+
+    async def home(self) -> SessionHome:
+        """Where the present token's calls go; what a record of a server made here must carry.
+
+        Raises:
+            CloudError: as for `request`.
+        """
+        access = await self._account.token()
+        return SessionHome(
+            project_id=access.project_id,
+            region=self._region or next(iter(catalog.regions(access.catalog)), ""),
+            endpoint=self._endpoint(access, "compute"),
+        )
+
+    async def endpoint(self, service: str) -> str:
+        """The URL under which a service's calls are made.
+
+        Raises:
+            MisconfiguredError: the catalog has no such service in this region.
+        """
+        return self._endpoint(await self._account.token(), service)
+
+    def _url(self, access: Access, service: str, path: str) -> str:
+        return self._endpoint(access, service) + path
+
+    def _endpoint(self, access: Access, service: str) -> str:
+        generation, known = self._endpoints
+        if generation != access.generation:
+            known = {}
+            self._endpoints = (access.generation, known)
+        if service not in known:
+            known[service] = catalog.endpoint(
+                access.catalog,
+                service,
+                region=self._region,
+                interface=self._interface,
+                overrides=self._overrides,
+                project_id=access.project_id,
+                user_id=access.user_id,
+                cloud=self.cloud,
+            )
+        return known[service]
+
+
+def _microversion(service: str, version: str) -> dict[str, str]:
+    """The headers that ask for a microversion.
+
+    Nova reads the common header since 2.27 and understood only its own before:
+    nova/api/openstack/wsgi.py (API_VERSION_REQUEST_HEADER, LEGACY_…).
+    """
+    headers = {"OpenStack-API-Version": f"{catalog.header_name(service)} {version}"}
+    number = tuple(int(part) for part in version.split(".") if part.isdigit())
+    if service == "compute" and number < _NEW_HEADER_SINCE:
+        headers["X-OpenStack-Nova-API-Version"] = version
+    return headers

@@ -1,0 +1,231 @@
+"""What the configured labels come to in a cloud: flavor, image, networks, groups, zones."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from trellis.errors import MisconfiguredError, NotFoundError, RejectedError
+from trellis.model.node import Shape
+from trellis.model.quota import Resources
+from trellis.openstack.compute import Compute, FlavorRow
+from trellis.openstack.image import Image, ImageRow, newest_active
+from trellis.openstack.network import Network, SecurityGroupRow
+from trellis.openstack.quirks import Quirks
+from trellis.providers.config import (
+    OpenStackLabelConfig,
+    OpenStackPoolConfig,
+    OpenStackProviderConfig,
+)
+from trellis.providers.lookup import MissingError, by_name_or_id, choose_flavor, near
+from trellis.providers.networks import NetworkFacts
+from trellis.spi.provider import Offer
+
+IMAGE_DEPLOYMENT: Final = "trellis_deployment"
+IMAGE_NAME: Final = "trellis_image"
+"""Properties of the images that were built and uploaded for a deployment."""
+
+
+@attrs.frozen(kw_only=True)
+class PoolPlace:
+    """What a pool came down to.
+
+    Attributes:
+        zones: to choose from; empty means: name none.
+        floats: whether its servers need a floating IP to be reached.
+    """
+
+    networks: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    zones: tuple[str, ...]
+    floats: bool
+
+
+@attrs.frozen(kw_only=True)
+class Resolved:
+    """A label of a pool, found in the cloud.
+
+    Attributes:
+        networks: ids for the create; the label's own, or the pool's.
+    """
+
+    offer: Offer
+    networks: tuple[str, ...]
+    security_groups: tuple[str, ...]
+
+
+@attrs.define(eq=False)
+class Resolver:
+    """Looks up every configured label once; asks the cloud only for kinds that are named.
+
+    Args:
+        images_of: an image of ours is looked for by the properties of this deployment.
+    """
+
+    config: OpenStackProviderConfig
+    quirks: Quirks
+    compute: Compute
+    image: Image
+    network: Network
+    facts: NetworkFacts
+    deployment: str
+    project_id: str
+    missing: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    found: dict[tuple[str, str], Resolved] = attrs.field(factory=dict)
+    _images: dict[tuple[str, str], ImageRow | None] = attrs.field(factory=dict)
+
+    async def run(self) -> None:
+        """Fill `found` and `missing`; what is missing costs only its own label.
+
+        Raises:
+            CloudError: as the calls do; nothing can be said then.
+        """
+        if not any(pool.labels for pool in self.config.pools):
+            return
+        flavors = await self.compute.flavors()
+        zones = await self._zones()
+        groups = await self._groups()
+        keys = await self._keys()
+        for pool in self.config.pools:
+            try:
+                place = self._place(pool, zones, groups)
+            except MissingError as error:
+                self.missing.update({(pool.name, label.name): str(error) for label in pool.labels})
+                continue
+            for label in pool.labels:
+                key = pool.name, label.name
+                try:
+                    self.found[key] = await self._label(pool, label, place, flavors, keys)
+                except MissingError as error:
+                    self.missing[key] = str(error)
+
+    # -------------------------------------------------------------- what is asked of the cloud
+
+    async def _zones(self) -> list[str] | None:
+        """The zones that are available; None where the cloud does not show any."""
+        if self.quirks.hides_zones:
+            return None
+        try:
+            rows = await self.compute.zones()
+        except (NotFoundError, RejectedError, MisconfiguredError):
+            return None
+        return [row.name for row in rows if row.state.available] or None
+
+    async def _groups(self) -> list[SecurityGroupRow] | None:
+        named = any(pool.security_groups for pool in self.config.pools)
+        if not named or not self.facts.usable or self.quirks.lacks_security_groups:
+            return None
+        return await self.network.security_groups(project_id=self.project_id)
+
+    async def _keys(self) -> list[str] | None:
+        """Keypairs belong to the user and one region: a missing one fails each create."""
+        if not any(label.key_name for pool in self.config.pools for label in pool.labels):
+            return None
+        try:
+            return await self.compute.keypair_names()
+        except (NotFoundError, RejectedError, MisconfiguredError):
+            return None
+
+    async def _image(self, label: OpenStackLabelConfig) -> ImageRow:
+        key = ("ours", label.image) if label.image is not None else ("cloud", label.cloud_image)
+        kind, name = key[0], key[1] or ""
+        if (kind, name) not in self._images:
+            self._images[kind, name] = await self._find_image(kind, name)
+        image = self._images[kind, name]
+        if image is None and kind == "ours":
+            raise MissingError(f"image {name!r} has not been uploaded here yet")
+        if image is None:
+            names = [row.name or "" for row in await self.image.images()]
+            raise MissingError(f"no active image {name!r}{near(name, names)}")
+        return image
+
+    async def _find_image(self, kind: str, name: str) -> ImageRow | None:
+        if kind == "cloud":
+            return await self.image.find(name)
+        wanted = {IMAGE_DEPLOYMENT: self.deployment, IMAGE_NAME: name}
+        return newest_active(await self.image.images(wanted))
+
+    # ------------------------------------------------------------------- what it comes down to
+
+    def _place(
+        self,
+        pool: OpenStackPoolConfig,
+        zones: Sequence[str] | None,
+        groups: Sequence[SecurityGroupRow] | None,
+    ) -> PoolPlace:
+        networks = self.facts.resolve(pool.networks)
+        security_groups = pool.security_groups
+        if groups is not None:
+            security_groups = tuple(
+                by_name_or_id("security group", name, groups).id for name in pool.security_groups
+            )
+        if self.quirks.lacks_security_groups:
+            security_groups = ()
+        return PoolPlace(
+            networks=networks,
+            security_groups=security_groups,
+            zones=_pool_zones(pool, zones),
+            floats=self._floats(pool, networks),
+        )
+
+    def _floats(self, pool: OpenStackPoolConfig, networks: Sequence[str]) -> bool:
+        wanted = pool.auto_floating_ip and not self.quirks.gives_public_addresses
+        if wanted and self.facts.doubt:
+            raise MissingError(self.facts.doubt)
+        return wanted and self.facts.floating is not None and self.facts.leads_inside(networks)
+
+    async def _label(
+        self,
+        pool: OpenStackPoolConfig,
+        label: OpenStackLabelConfig,
+        place: PoolPlace,
+        flavors: Sequence[FlavorRow],
+        keys: Sequence[str] | None,
+    ) -> Resolved:
+        flavor = choose_flavor(flavors, name=label.flavor_name, min_ram=label.min_ram)
+        image = await self._image(label)
+        if flavor.ram < image.min_ram or 0 < flavor.disk < image.min_disk:
+            raise MissingError(
+                f"flavor {flavor.name!r} ({flavor.ram} MiB, {flavor.disk} GiB) is too small for "
+                f"image {image.name!r} ({image.min_ram} MiB, {image.min_disk} GiB)"
+            )
+        if label.key_name and keys is not None and label.key_name not in keys:
+            raise MissingError(f"no keypair {label.key_name!r}{near(label.key_name, keys)}")
+        networks, floats = place.networks, place.floats
+        if label.networks:
+            networks = self.facts.resolve(label.networks)
+            floats = self._floats(pool, networks)
+        shape = Shape(
+            flavor_id=flavor.id,
+            flavor_name=flavor.name,
+            image_id=image.id,
+            image_name=image.name or image.id,
+            resources=Resources(
+                instances=1,
+                cores=flavor.vcpus,
+                ram_mib=flavor.ram,
+                floating_ips=1 if floats else 0,
+            ),
+            disk_gib=flavor.disk,
+        )
+        offer = Offer(
+            pool=pool.name,
+            label=label.name,
+            shape=shape,
+            zones=place.zones,
+            login=pool.login(label),
+        )
+        return Resolved(offer=offer, networks=networks, security_groups=place.security_groups)
+
+
+def _pool_zones(pool: OpenStackPoolConfig, zones: Sequence[str] | None) -> tuple[str, ...]:
+    """The configured zones that are there, else all; zones nobody shows are taken on trust."""
+    if not pool.availability_zones:
+        return tuple(zones or ())
+    if zones is None:
+        return pool.availability_zones
+    there = tuple(zone for zone in pool.availability_zones if zone in zones)
+    if not there:
+        wanted = pool.availability_zones[0]
+        raise MissingError(f"no available zone {wanted!r}{near(wanted, zones)}")
+    return there

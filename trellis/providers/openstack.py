@@ -1,0 +1,405 @@
+"""The stock OpenStack provider: each method of the SPI as calls to nova, neutron and glance."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import attrs
+import structlog
+
+from trellis.errors import (
+    CloudError,
+    MisconfiguredError,
+    NotFoundError,
+    RejectedError,
+)
+from trellis.http.message import Verb
+from trellis.model.node import Addresses, Home, Resource, ResourceKind
+from trellis.model.quota import QuotaReading
+from trellis.openstack.compute import Compute, ServerRequest, ServerRow
+from trellis.openstack.faults import error_from_fault
+from trellis.openstack.image import Image
+from trellis.openstack.network import Network
+from trellis.openstack.quirks import STOCK, Quirks
+from trellis.openstack.session import Session
+from trellis.providers.addresses import choose_addresses
+from trellis.providers.config import OpenStackProviderConfig
+from trellis.providers.deletion import delete_port, delete_server
+from trellis.providers.floating import FloatingIps, ports_left_behind
+from trellis.providers.inventory import Resolved, Resolver
+from trellis.providers.limits import read_limits
+from trellis.providers.networks import NetworkFacts, read_networks
+from trellis.providers.rows import (
+    TAG_DEPLOYMENT,
+    TAG_NODE,
+    TAG_POOL,
+    TAG_PROVIDER,
+    earlier,
+    seconds_of,
+    state_of,
+    tag_of,
+)
+from trellis.spi.provider import (
+    Capability,
+    Gone,
+    Instance,
+    InstanceState,
+    Inventory,
+    LaunchIntent,
+    Leftover,
+    Listing,
+    Tag,
+)
+from trellis.spi.registry import ProviderContext
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+SINCE_MARGIN_S: Final = 5.0
+"""Incremental lists are asked from this long before the newest row (rule 3 of the design)."""
+
+
+class OpenStackProvider:
+    """One region of one account, as a stock OpenStack cloud.
+
+    A cloud that differs sets `quirks`; one that differs in ways no quirk has, overrides
+    `server_request`, `interpret_server`, `addresses` or `fault`.
+
+    Args:
+        config: the provider's part of the configuration.
+        session: the account's road to the region.
+        deployment: goes on the tag of everything made.
+        quirks: in place of the class's own.
+    """
+
+    quirks: Quirks = STOCK
+
+    def __init__(
+        self,
+        config: OpenStackProviderConfig,
+        session: Session,
+        deployment: str,
+        *,
+        quirks: Quirks | None = None,
+    ) -> None:
+        self.config, self.deployment = config, deployment
+        self.session = session
+        if quirks is not None:
+            self.quirks = quirks
+        self.compute = Compute(session, self.quirks.compute_microversion, config.api_timeout)
+        self.network = Network(session, config.api_timeout)
+        self.image = Image(session, config.api_timeout)
+        self._facts: NetworkFacts | None = None
+        self._found: dict[tuple[str, str], Resolved] | None = None
+        self._floats_by_pool = {pool.name: pool.auto_floating_ip for pool in config.pools}
+        self._lists_in_full = self.quirks.ignores_changes_since
+        may_lie = self.quirks.floating_ip_delete_may_lie
+        self._floating = FloatingIps(self.network, session.cloud, may_lie)
+        capabilities = set()
+        if not self.quirks.ignores_changes_since:
+            capabilities.add(Capability.CHANGES_SINCE)
+        if self._wants_floating:
+            capabilities.add(Capability.FLOATING_IPS)
+        self.capabilities = frozenset(capabilities)
+
+    @property
+    def _wants_floating(self) -> bool:
+        offered = not self.quirks.gives_public_addresses and not self.quirks.lacks_neutron
+        return offered and any(self._floats_by_pool.values())
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Hold nothing: the account has its own task, and connections are the road's."""
+        yield
+
+    async def home(self) -> Home:
+        """Project, region and compute endpoint of the present token."""
+        home = await self.session.home()
+        return Home(project_id=home.project_id, region=home.region, endpoint=home.endpoint)
+
+    # --------------------------------------------------------------------- what there is
+
+    async def inventory(self) -> Inventory:
+        """Resolve every configured label; ids that have changed are taken up."""
+        home = await self.home()
+        facts = self._facts = await self._read_facts()
+        resolver = Resolver(
+            config=self.config,
+            quirks=self.quirks,
+            compute=self.compute,
+            image=self.image,
+            network=self.network,
+            facts=facts,
+            deployment=self.deployment,
+            project_id=home.project_id,
+        )
+        await resolver.run()
+        self._found = resolver.found
+        return Inventory(
+            offers={key: found.offer for key, found in resolver.found.items()},
+            missing=resolver.missing,
+            home=home,
+        )
+
+    async def limits(self) -> QuotaReading:
+        """Nova's limits, and neutron's quota of floating IPs where they are wanted."""
+        network = self.network if self._wants_floating else None
+        return await read_limits(self.compute, network, (await self.home()).project_id)
+
+    async def _network_facts(self) -> NetworkFacts:
+        """What is known of the networks, read at the first need and with each inventory."""
+        if self._facts is None:
+            self._facts = await self._read_facts()
+        return self._facts
+
+    async def _read_facts(self) -> NetworkFacts:
+        if self.quirks.lacks_neutron:
+            return NetworkFacts()
+        try:
+            return await read_networks(
+                self.network,
+                floating_wanted=self._wants_floating,
+                configured=self.config.floating_network,
+            )
+        except MisconfiguredError as error:
+            log.info("network_service_unusable", provider=self.config.name, error=str(error))
+            return NetworkFacts()
+
+    # -------------------------------------------------------------------------- making
+
+    async def create_turn(self) -> None:
+        """Wait for the turn of one ``POST /servers`` and take it."""
+        await self.session.turn("compute", Verb.CREATE)
+
+    async def create(self, intent: LaunchIntent) -> str:
+        """Send the one POST that makes a server and return its id; its turn was taken before."""
+        resolved = await self._resolved(intent)
+        request = self.server_request(intent, resolved)
+        server_id = await self.compute.create_server(request, turn_taken=True)
+        if resolved.offer.shape.resources.floating_ips:
+            self._floating.server_made(server_id)
+        return server_id
+
+    async def _resolved(self, intent: LaunchIntent) -> Resolved:
+        if self._found is None:
+            await self.inventory()
+        found = (self._found or {}).get((intent.pool, intent.label))
+        if found is None:
+            raise RejectedError(
+                f"label {intent.label!r} of pool {intent.pool!r} is not configured, or the cloud "
+                "lacks what it needs",
+                cloud=self.session.cloud,
+                call="POST compute /servers",
+            )
+        return found
+
+    def server_request(self, intent: LaunchIntent, resolved: Resolved) -> ServerRequest:
+        """What the server of an intent is created from; a hook for clouds that differ."""
+        label = self.config.find_label(intent.pool, intent.label)
+        assert label is not None
+        config_drive = label.config_drive
+        return ServerRequest(
+            name=intent.name,
+            flavor_id=intent.shape.flavor_id,
+            image_id=intent.shape.image_id,
+            networks=resolved.networks,
+            security_groups=resolved.security_groups,
+            zone=None if self.quirks.hides_zones else intent.az,
+            key_name=label.key_name,
+            user_data=label.userdata,
+            config_drive=self.quirks.needs_config_drive if config_drive is None else config_drive,
+            metadata={
+                **label.instance_properties,
+                **intent.metadata,
+                TAG_DEPLOYMENT: intent.tag.deployment,
+                TAG_NODE: intent.tag.node_id,
+                TAG_PROVIDER: self.config.name,
+                TAG_POOL: intent.pool,
+            },
+        )
+
+    async def attach_public(self, tag: Tag, external_id: str) -> str:
+        """Give the server a floating IP by one POST, and return its id; may be repeated."""
+        return await self._floating.attach(tag, external_id, await self._network_facts())
+
+    def public_address(self, external_id: str) -> str | None:
+        """The floating address this process gave a server; needs no call and has no lag.
+
+        None after a restart, or where none was given.
+        """
+        return self._floating.address_of(external_id)
+
+    # ------------------------------------------------------------------------- looking
+
+    async def find(self, tag: Tag, name: str) -> Instance | None:
+        """Look for the server of this tag by its name; names of strangers may be the same."""
+        facts = await self._network_facts()
+        rows = [row for row in await self.compute.servers(name=name) if tag_of(row) == tag]
+        standing = [row for row in rows if state_of(row) is not InstanceState.GONE]
+        found = next(iter(standing or rows), None)
+        return None if found is None else self.interpret_server(found, facts)
+
+    async def get(self, external_id: str) -> Instance:
+        """Look at one server; a 404 is GONE only if the project stayed the same meanwhile."""
+        facts = await self._network_facts()
+        try:
+            row = await self._at_home(lambda: self.compute.server(external_id))
+        except NotFoundError:
+            self._floating.server_gone(external_id)
+            return Instance(external_id=external_id, name="", state=InstanceState.GONE)
+        return self.interpret_server(row, facts)
+
+    async def list(self, since: str | None) -> Listing:
+        """List servers, all or those changed since 5 s before the newest row of *since*.
+
+        An answer that shows what did not change comes from a cloud that ignores the question:
+        it is a full list, and only full ones are asked for from then on.
+        """
+        facts = await self._network_facts()
+        asked = None if since is None or self._lists_in_full else earlier(since, SINCE_MARGIN_S)
+        rows = await self.compute.servers(changes_since=asked)
+        if asked is not None and any(row.updated and row.updated < asked for row in rows):
+            self._lists_in_full = True
+            log.warning("changes_since_ignored", provider=self.config.name)
+        stamps = [row.updated for row in rows if row.updated]
+        return Listing(
+            instances=tuple([self.interpret_server(row, facts) for row in rows]),
+            newest=max([*stamps, since or ""]) or None,
+            home=await self.home(),
+            full=asked is None or self._lists_in_full,
+        )
+
+    def interpret_server(self, row: ServerRow, facts: NetworkFacts) -> Instance:
+        """Read one row in the core's words; a hook for clouds that differ.
+
+        Strangers' rows are not looked at closely: nothing is ever done about them. Rows of
+        deleted servers have lost their metadata, and with it the tag (seen with nova 34).
+        """
+        state, tag = state_of(row), tag_of(row)
+        if state is InstanceState.GONE:
+            self._floating.server_gone(row.id)
+        if tag is None or state is InstanceState.GONE:
+            return Instance(
+                external_id=row.id,
+                name=row.name or "",
+                state=state,
+                tag=tag,
+                updated=row.updated or "",
+            )
+        addresses = self.addresses(row, facts)
+        return Instance(
+            external_id=row.id,
+            name=row.name or "",
+            state=state,
+            fault=self.fault(row) if state is InstanceState.ERROR else None,
+            addresses=addresses,
+            needs_public=addresses is not None and self._needs_public(row, addresses, facts),
+            az=row.zone or None,
+            tag=tag,
+            updated=row.updated or "",
+            created_at=seconds_of(row.created),
+        )
+
+    def addresses(self, row: ServerRow, facts: NetworkFacts) -> Addresses | None:
+        """Sort out a server's addresses; a hook for clouds that differ."""
+        addresses = choose_addresses(row, self.quirks, facts.external_names)
+        given = self._floating.address_of(row.id)
+        if given is None or addresses is None or addresses.public_ipv4 is not None:
+            return addresses
+        # Nova shows a floating IP some time after neutron gave it (quirks 3.1: HP, minutes).
+        return attrs.evolve(addresses, interface_ip=given, public_ipv4=given)
+
+    def fault(self, row: ServerRow) -> CloudError | None:
+        """Why a server is in ERROR; None while the cloud does not say. A hook."""
+        if row.fault is None:
+            return None
+        return error_from_fault(row.fault.message or "", row.fault.code, cloud=self.session.cloud)
+
+    def _needs_public(self, row: ServerRow, addresses: Addresses, facts: NetworkFacts) -> bool:
+        pool = row.metadata.get(TAG_POOL, "")
+        return (
+            addresses.public_ipv4 is None
+            and addresses.private_ipv4 is not None
+            and facts.floating is not None
+            and not self.quirks.gives_public_addresses
+            and not self.quirks.reaches_only_ipv6
+            and self._floats_by_pool.get(pool, False)
+        )
+
+    async def console_log(self, external_id: str, lines: int) -> str:
+        """The end of a server's console, or "" where there is none."""
+        return await self.compute.console_log(external_id, lines)
+
+    # ------------------------------------------------------------------------ deleting
+
+    async def find_leftovers(self) -> tuple[Leftover, ...]:
+        """Floating IPs with a tag of Trellis, and ports whose server may be gone.
+
+        Nova deletes the ports it made; those it left behind are DOWN and name their server,
+        which alone says whose they are. Volumes and keypairs are not made.
+        """
+        if self.quirks.lacks_neutron or not (await self._network_facts()).usable:
+            return ()
+        floating = () if self.quirks.gives_public_addresses else await self._floating.leftovers()
+        return (*floating, *await ports_left_behind(self.network))
+
+    async def delete_step(self, resource: Resource, tag: Tag) -> Gone:
+        """Tell the cloud to delete one thing, or see that it is gone.
+
+        Of a thing in doubt, floating IPs of its tag are deleted, and DONE means only that there
+        is none *now*; a server in doubt must be looked for with `find`.
+
+        Raises:
+            RejectedError: a kind this provider never makes, or a server in doubt.
+        """
+        external_id = resource.external_id
+        match resource.kind:
+            case ResourceKind.SERVER if external_id is not None:
+                return await self._at_home(lambda: self._delete_server(external_id))
+            case ResourceKind.FLOATING_IP if external_id is not None:
+                return await self._at_home(lambda: self._floating.delete(external_id))
+            case ResourceKind.FLOATING_IP:
+                return await self._at_home(lambda: self._floating.delete_of(tag))
+            case ResourceKind.PORT if external_id is not None:
+                return await self._at_home(lambda: delete_port(self.network, external_id))
+            case _:
+                raise RejectedError(
+                    f"there is no way to delete a {resource.kind.value} without its id"
+                    if external_id is None
+                    else f"this provider makes no {resource.kind.value}s and deletes none",
+                    cloud=self.session.cloud,
+                )
+
+    async def _delete_server(self, server_id: str) -> Gone:
+        gone = await delete_server(self.compute, server_id)
+        if gone is Gone.DONE:
+            self._floating.server_gone(server_id)
+        return gone
+
+    async def _at_home(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make calls whose *not found* counts only if the project stayed the same meanwhile.
+
+        Raises:
+            MisconfiguredError: the token leads to another project or endpoint now.
+        """
+        before = await self.home()
+        try:
+            answer = await call()
+        except NotFoundError:
+            await self._check_home(before)
+            raise
+        await self._check_home(before)
+        return answer
+
+    async def _check_home(self, before: Home) -> None:
+        if (now := await self.home()) != before:
+            raise MisconfiguredError(
+                f"project changed: {before.project_id} at {before.endpoint} became "
+                f"{now.project_id} at {now.endpoint}; what is not found there is not gone",
+                cloud=self.session.cloud,
+            )
+
+
+def make_provider(config: OpenStackProviderConfig, context: ProviderContext) -> OpenStackProvider:
+    """Make the stock provider of a configuration; does no I/O."""
+    return OpenStackProvider(config, context.session, context.deployment)

@@ -1,0 +1,138 @@
+"""Where a request can go: all its nodes on one provider and in one zone, or not at all."""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from trellis.model.node import Node
+from trellis.model.request import NodeRequest
+from trellis.scheduler.decisions import Launch, Place
+from trellis.scheduler.room import Room
+from trellis.scheduler.snapshot import ProviderView, Snapshot
+from trellis.spi.provider import Offer
+
+
+@attrs.frozen
+class Placing:
+    """One way to serve a request, not yet taken."""
+
+    place: Place
+    offers: tuple[Offer, ...]
+    score: tuple[int, float, str]
+
+
+def offers_of(provider: ProviderView, labels: Sequence[str]) -> list[Offer] | str:
+    """One offer for each label, of whichever pool has it, or the label that nobody has."""
+    found = []
+    for label in labels:
+        for pool in provider.pools:
+            if label in pool.offers:
+                found.append(pool.offers[label])
+                break
+        else:
+            return f"does not offer {label}"
+    return found
+
+
+def out_of_question(request: NodeRequest, provider: ProviderView, now: float) -> str:
+    """Why this provider cannot be considered for this request now; "" if it can."""
+    wanted = request.ask.provider
+    if wanted is not None and wanted != provider.name:
+        return f"the request insists on provider {wanted}"
+    for declined in request.declined:
+        if declined.provider == provider.name and declined.holds(now):
+            return declined.reason
+    offered = offers_of(provider, request.ask.labels)
+    if isinstance(offered, str):
+        return offered
+    return provider.closed
+
+
+def best_place(request: NodeRequest, snapshot: Snapshot, room: Room) -> Placing | dict[str, str]:
+    """The best way to serve *request* now; or, by provider, why there is none.
+
+    Fewest launches first (a ready node beats a new one), then the most quota left.
+    """
+    best: Placing | None = None
+    refusals: dict[str, str] = {}
+    for name in sorted(snapshot.providers):
+        provider = snapshot.providers[name]
+        if reason := out_of_question(request, provider, snapshot.now):
+            refusals[name] = reason
+            continue
+        found = place_on(request, provider, snapshot, room)
+        if isinstance(found, str):
+            refusals[name] = found
+        elif best is None or found.score < best.score:
+            best = found
+    return best if best is not None else refusals
+
+
+def place_on(
+    request: NodeRequest, provider: ProviderView, snapshot: Snapshot, room: Room
+) -> Placing | str:
+    """Serve *request* on this provider, in its best zone, or say why that cannot be."""
+    labels = request.ask.labels
+    offered = offers_of(provider, labels)
+    if isinstance(offered, str):
+        return offered
+    reason = ""
+    best: tuple[int, str | None, dict[int, Node], list[Offer]] | None = None
+    for az in _zones(offered, provider, room):
+        take = _ready_nodes(labels, provider, az, snapshot, room)
+        missing = [labels[slot] for slot in range(len(labels)) if slot not in take]
+        chosen = room.choose_pools(provider, missing, az, snapshot.now)
+        if isinstance(chosen, str):
+            reason = reason or chosen
+        elif best is None or len(missing) < best[0]:
+            best = len(missing), az, take, chosen
+    if best is None:
+        return reason
+    _, az, take, chosen = best
+    slots = [slot for slot in range(len(labels)) if slot not in take]
+    place = Place(
+        request=request,
+        provider=provider.name,
+        az=az,
+        take=tuple(take.items()),
+        launch=tuple(
+            Launch(
+                provider=provider.name,
+                offer=offer,
+                az=az,
+                slot=slot,
+                replaces=None,
+                reason=f"for request {request.id}",
+            )
+            for slot, offer in zip(slots, chosen, strict=True)
+        ),
+        reason=f"{provider.name}: {len(take)} ready, {len(slots)} to launch",
+    )
+    return Placing(place, tuple(chosen), (len(slots), room.fullness(provider), provider.name))
+
+
+def _zones(offered: Sequence[Offer], provider: ProviderView, room: Room) -> Iterator[str | None]:
+    """The zones all of these offers share, those with the fewest nodes of ours first."""
+    zones = [z for z in offered[0].zones if all(z in o.zones for o in offered)]
+    if not zones:
+        yield None
+        return
+    yield from sorted(zones, key=lambda z: (room.zone_nodes(provider, z), z))
+
+
+def _ready_nodes(
+    labels: Sequence[str],
+    provider: ProviderView,
+    az: str | None,
+    snapshot: Snapshot,
+    room: Room,
+) -> dict[int, Node]:
+    """Idle nodes for these slots; one alone is at home anywhere, a set has to meet in *az*."""
+    found: dict[int, Node] = {}
+    for slot, label in enumerate(labels):
+        for node in snapshot.idle.get((provider.name, label), {}).values():
+            spoken_for = node.id in room.taken or any(n is node for n in found.values())
+            if not spoken_for and (len(labels) == 1 or az is None or node.az == az):
+                found[slot] = node
+                break
+    return found

@@ -1,0 +1,148 @@
+"""What is left to hand out, as one pass hands it out."""
+
+from collections.abc import Sequence
+
+from trellis.model.names import NodeId
+from trellis.model.quota import UNLIMITED, Resources
+from trellis.scheduler.snapshot import PoolView, ProviderView, Snapshot
+from trellis.spi.provider import Offer
+
+NOTHING = Resources()
+
+
+class Room:
+    """The room of all pools and quotas during one pass; taking makes it less."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._quotas = snapshot.quotas
+        self._quota_used = {name: quota.used for name, quota in snapshot.quotas.items()}
+        self._freeing = {name: quota.freeing for name, quota in snapshot.quotas.items()}
+        self._pool_used: dict[tuple[str, str], Resources] = {}
+        self._zone_nodes: dict[tuple[str, str | None], int] = {}
+        self.launches_left = snapshot.launches_left
+        self.taken: set[NodeId] = set()
+
+    def pool_used(self, provider: ProviderView, pool: PoolView) -> Resources:
+        """What the pool's nodes use, those of this pass included."""
+        return self._pool_used.get((provider.name, pool.name), pool.used)
+
+    def choose_pools(
+        self, provider: ProviderView, wanted: Sequence[str], az: str | None, now: float
+    ) -> list[Offer] | str:
+        """Choose for each label a pool with room; for all of them, or say why not.
+
+        The quota of the project is looked at for all of them together (P9).
+        """
+        if len(wanted) > self.launches_left:
+            return "the launch budget of this minute is used up"
+        chosen: list[Offer] = []
+        extra: dict[str, Resources] = {}
+        total = NOTHING
+        for label in wanted:
+            found = self._choose_pool(provider, label, az, now, extra)
+            if isinstance(found, str):
+                return found
+            chosen.append(found)
+            extra[found.pool] = extra.get(found.pool, NOTHING) + found.shape.resources
+            total += found.shape.resources
+        if wanted and (short := self.quota_short(provider, total)):
+            return short
+        return chosen
+
+    def _choose_pool(
+        self,
+        provider: ProviderView,
+        label: str,
+        az: str | None,
+        now: float,
+        extra: dict[str, Resources],
+    ) -> Offer | str:
+        reason = f"no pool offers {label}"
+        for pool in provider.pools:
+            offer = pool.offers.get(label)
+            if offer is None:
+                continue
+            held = pool.spots_held.get((offer.shape.flavor_id, az))
+            if held is not None and now < held.until:
+                reason = f"pool {pool.name}: {held.reason}"
+                continue
+            used = self.pool_used(provider, pool) + extra.get(pool.name, NOTHING)
+            if short := pool.limits.short_of(used, offer.shape.resources):
+                reason = f"pool {pool.name} is full: {', '.join(short)}"
+                continue
+            return offer
+        return reason
+
+    def quota_short(self, provider: ProviderView, wanted: Resources) -> str:
+        """Why the project's quota does not allow *wanted* now; "" if it does."""
+        quota = self._quotas[provider.quota]
+        if quota.refused:
+            return quota.refused
+        used = self._quota_used[provider.quota]
+        short = quota.limits.short_of(used, wanted)
+        if not short:
+            return ""
+        name = short[0]
+        return (
+            f"quota: {getattr(wanted, name)} {name} wanted, "
+            f"{getattr(used, name)} of {getattr(quota.limits, name):g} taken"
+        )
+
+    def zone_nodes(self, provider: ProviderView, az: str | None) -> int:
+        """How many nodes of ours the zone has, those of this pass included."""
+        return provider.zone_nodes.get(az, 0) + self._zone_nodes.get((provider.name, az), 0)
+
+    def fullness(self, provider: ProviderView) -> float:
+        """How full the quota is, 0 to 1: load goes where room is, not by name."""
+        limit = self._quotas[provider.quota].limits.instances
+        if not limit or limit == UNLIMITED:
+            return 0.0
+        return self._quota_used[provider.quota].instances / limit
+
+    def enough_when_freed(self, provider: ProviderView, wanted: Resources) -> bool:
+        """Whether *wanted* fits once all that is being deleted is gone."""
+        quota = self._quotas[provider.quota]
+        left = self._quota_used[provider.quota] - self._freeing[provider.quota]
+        return not quota.limits.short_of(left, wanted)
+
+    def free(self, provider: ProviderView, resources: Resources) -> None:
+        """Count on these being deleted."""
+        self._freeing[provider.quota] += resources
+
+    def take(self, provider: ProviderView, az: str | None, offers: Sequence[Offer]) -> None:
+        """Take the room of these offers."""
+        self.launches_left -= len(offers)
+        zone = provider.name, az
+        self._zone_nodes[zone] = self._zone_nodes.get(zone, 0) + len(offers)
+        for offer in offers:
+            key = provider.name, offer.pool
+            if key not in self._pool_used:
+                pool = next(p for p in provider.pools if p.name == offer.pool)
+                self._pool_used[key] = pool.used
+            self._pool_used[key] += offer.shape.resources
+            self._quota_used[provider.quota] += offer.shape.resources
+
+    def reserve(self, provider: ProviderView, wanted: Resources) -> None:
+        """Keep room for one that is starving: what comes after it in this pass goes around."""
+        self._quota_used[provider.quota] += wanted
+
+    def could_ever(self, provider: ProviderView, offers: Sequence[Offer]) -> str:
+        """Why an empty project would not hold these either; "" if it would."""
+        total = NOTHING
+        by_label: dict[str, Resources] = {}
+        for offer in offers:
+            total += offer.shape.resources
+            by_label[offer.label] = by_label.get(offer.label, NOTHING) + offer.shape.resources
+        limits = self._quotas[provider.quota].limits
+        if short := limits.short_of(NOTHING, total):
+            return f"the whole quota is {_amounts(limits, short)}, {_amounts(total, short)} wanted"
+        # A label may be had in several pools: only what no pool's own limits hold is too much.
+        for offer in offers:
+            pools = [p for p in provider.pools if offer.label in p.offers]
+            if all(p.limits.short_of(NOTHING, by_label[offer.label]) for p in pools):
+                return f"no pool's own limits allow so many {offer.label}"
+        return ""
+
+
+def _amounts(values: object, names: Sequence[str]) -> str:
+    return ", ".join(f"{getattr(values, name):g} {name}" for name in names)

@@ -1,0 +1,128 @@
+"""What the scheduler sees: the world at one moment, indexed so that a pass costs what it decides.
+
+The values are read by one synchronous pass and never kept, so the indexes of the fleet are
+passed as they stand and nothing is copied.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from trellis.model.names import NodeId, RequestId
+from trellis.model.node import Node
+from trellis.model.quota import Limits, Resources
+from trellis.model.request import NodeRequest
+from trellis.spi.provider import Offer
+
+QueueShape = tuple[tuple[str, ...], str | None, tuple[str, ...]]
+"""What makes two waiting requests alike: labels, the provider they insist on, who declined."""
+
+Spot = tuple[str, str | None]
+"""A flavor's id and a zone: what capacity is short of."""
+
+
+def queue_shape(request: NodeRequest) -> QueueShape:
+    """The queue a waiting request stands in."""
+    declined = tuple(sorted(d.provider for d in request.declined))
+    return request.ask.labels, request.ask.provider, declined
+
+
+def queue_key(request: NodeRequest) -> tuple[int, float, RequestId]:
+    """The order of service: lower priority numbers first, then the oldest."""
+    return request.ask.priority, request.created_at, request.id
+
+
+@attrs.frozen(kw_only=True)
+class Held:
+    """Something left alone until a moment, and why."""
+
+    until: float
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class PoolView:
+    """One pool: its own limits, what its nodes use of them, and what it offers.
+
+    Attributes:
+        spots_held: flavor and zone held back after the cloud had no capacity for them.
+        labels_held: labels held back for idle nodes after their launches failed.
+    """
+
+    name: str
+    limits: Limits
+    used: Resources
+    offers: Mapping[str, Offer]
+    spots_held: Mapping[Spot, Held] = attrs.field(factory=dict)
+    labels_held: Mapping[str, Held] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class ProviderView:
+    """One provider.
+
+    Attributes:
+        closed: why nothing may be launched on it now; "" if it may.
+        quota: name of the quota it draws on, which another provider may share.
+        zone_nodes: how many nodes of ours each zone has, for spreading.
+    """
+
+    name: str
+    closed: str
+    quota: str
+    launch_retries: int
+    pools: Sequence[PoolView]
+    zone_nodes: Mapping[str | None, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class QuotaView:
+    """One project's quota: the limits, and all that is spoken for, by us or by others.
+
+    Attributes:
+        freeing: the part of it that is being deleted.
+        refused: why it is held to be full after the cloud refused a create; "" if it is not.
+    """
+
+    limits: Limits
+    used: Resources
+    freeing: Resources = attrs.field(factory=Resources)
+    refused: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PendingView:
+    """A placed request and the nodes that stand in its slots (building or ready).
+
+    Attributes:
+        ended: the last attempt for a slot that came to nothing.
+    """
+
+    request: NodeRequest
+    nodes: Mapping[int, Node]
+    ended: Mapping[int, NodeId] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """The world at one moment.
+
+    Attributes:
+        pending: placed requests in which something may have changed.
+        queues: waiting requests by shape, each in the order of service.
+        idle: ready nodes that are nobody's, by provider and label, the oldest first.
+        warming: nodes being launched for nobody yet, by label.
+        launches_left: how many launches the budget of this minute still allows.
+    """
+
+    now: float
+    providers: Mapping[str, ProviderView]
+    quotas: Mapping[str, QuotaView]
+    pending: Sequence[PendingView]
+    queues: Mapping[QueueShape, Sequence[NodeRequest]]
+    idle: Mapping[tuple[str, str], Mapping[NodeId, Node]]
+    warming: Mapping[str, int]
+    min_ready: Mapping[str, int]
+    launches_left: int
+    starve_after_s: float = 600.0
+    recheck_after_s: float = 600.0

@@ -1,0 +1,56 @@
+"""A simulated OpenStack cloud: Keystone v3, Nova v2.1, Neutron v2.0 and Glance v2 (read side).
+
+`SimCloud` is a state machine over time: it has no task and no timer, and what it says follows
+from its `CloudSpec`, its random source, the clock and the calls made so far. `SimTransport` puts
+it behind an `httpx.AsyncClient` in the same process. Knows nothing of Trellis' own interfaces.
+"""
+
+from trellis.sim.cloud.cloud import SimCloud, connector
+from trellis.sim.cloud.ledger import Fact, Ledger, What
+from trellis.sim.cloud.spec import (
+    CloudSpec,
+    Credentials,
+    Faults,
+    FaultWindow,
+    FlavorSpec,
+    ImageSpec,
+    Latency,
+    Lognormal,
+    NetworkSpec,
+    Outage,
+    OutageKind,
+    Quota,
+    RateLimit,
+    Strangers,
+    direct_networks,
+    floating_networks,
+)
+from trellis.sim.cloud.transport import SimTransport
+from trellis.sim.cloud.wire import Request, Response
+
+__all__ = [
+    "CloudSpec",
+    "Credentials",
+    "Fact",
+    "FaultWindow",
+    "Faults",
+    "FlavorSpec",
+    "ImageSpec",
+    "Latency",
+    "Ledger",
+    "Lognormal",
+    "NetworkSpec",
+    "Outage",
+    "OutageKind",
+    "Quota",
+    "RateLimit",
+    "Request",
+    "Response",
+    "SimCloud",
+    "SimTransport",
+    "Strangers",
+    "What",
+    "connector",
+    "direct_networks",
+    "floating_networks",
+]

@@ -1,0 +1,387 @@
+"""The whole simulated cloud: one application that answers requests, and what is true in it."""
+
+import errno
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from random import Random
+from typing import Any, Final, Protocol
+
+import attrs
+import trio
+
+from trellis.sim.cloud.addresses import cidr_of
+from trellis.sim.cloud.compute import Compute
+from trellis.sim.cloud.faults import Bucket, FaultDice, Verdict
+from trellis.sim.cloud.identity import Identity
+from trellis.sim.cloud.image_api import ImageApi
+from trellis.sim.cloud.ledger import Ledger, What
+from trellis.sim.cloud.network_api import NetworkApi
+from trellis.sim.cloud.server_state import Server
+from trellis.sim.cloud.servers import Servers
+from trellis.sim.cloud.site import Site
+from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.cloud.ssh import SshStream
+from trellis.sim.cloud.strangers import Stranger
+from trellis.sim.cloud.timeline import Timeline
+from trellis.sim.cloud.truth import LooseView, ServerView, server_view
+from trellis.sim.cloud.wire import Request, Response, html
+
+_SSH: Final = 22
+
+Keypairs = dict[str, dict[str, Any]]
+
+
+class Api(Protocol):
+    """One service of one region."""
+
+    def discover(self, segments: tuple[str, ...]) -> Response | None:
+        """Answer the version documents, which need no token; None for all other paths."""
+        ...
+
+    def without_token(self, refusal: Response) -> Response:
+        """How this service words the *refusal* of a call without a good token."""
+        ...
+
+    def handle(self, request: Request, segments: tuple[str, ...]) -> tuple[str, Response]:
+        """Answer a call with a good token; returns its kind for the ledger too."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Region:
+    """The services of one region."""
+
+    site: Site
+    servers: Servers
+    keypairs: Keypairs
+    apis: Mapping[str, Api]
+
+
+class SimCloud:
+    """A simulated OpenStack cloud.
+
+    `handle` is pure of I/O and of waiting: the same application serves in process, behind
+    `SimTransport`, and over loopback HTTP. It begins to live at the first call made to it, and
+    whatever reads its truth reads the clock: with Trio's clock, within the run.
+
+    Args:
+        spec: what it is like.
+        clock: monotonic seconds.
+        wall: UTC seconds, read once at its beginning; None begins in 2026-01-01.
+        random: its own source of chance; two clouds never share one. None is seeded with 0.
+        root: its URL, without a slash at the end; None is ``http://NAME.sim``.
+    """
+
+    def __init__(
+        self,
+        spec: CloudSpec,
+        *,
+        clock: Callable[[], float] = trio.current_time,
+        wall: Callable[[], float] | None = None,
+        random: Random | None = None,
+        root: str | None = None,
+    ) -> None:
+        chance = Random(0) if random is None else random
+        self.spec = spec
+        self.root = f"http://{spec.name}.sim" if root is None else root.rstrip("/")
+        self._timeline = Timeline(clock, wall)
+        self._ledger = Ledger()
+        self._calls = 0
+        self._identity = Identity(spec, self._timeline, self._ledger, self.root, _branch(chance))
+        self._dice = FaultDice(spec, self._timeline, _branch(chance))
+        self._buckets = [Bucket(limit) for limit in spec.rate_limits]
+        self._regions = {
+            name: self._make_region(name, number, chance)
+            for number, name in enumerate(spec.regions)
+        }
+
+    def _make_region(self, name: str, number: int, chance: Random) -> Region:
+        site = Site(
+            spec=self.spec,
+            region=name,
+            number=number,
+            timeline=self._timeline,
+            ledger=self._ledger,
+            root=self.root,
+            ids=_branch(chance),
+            lives=_branch(chance),
+            project_id=self._identity.project_id,
+            user_id=self._identity.user_id,
+        )
+        servers = Servers(site)
+        self._timeline.after(0.0, Stranger(site, servers, _branch(chance)).begin)
+        keypairs: Keypairs = {}
+        apis: dict[str, Api] = {
+            "compute": Compute(site, servers, keypairs),
+            "network": NetworkApi(site, servers.network),
+            "image": ImageApi(site, servers),
+        }
+        return Region(site=site, servers=servers, keypairs=keypairs, apis=apis)
+
+    # ---------------------------------------------------------------------------- serving
+
+    @property
+    def auth_url(self) -> str:
+        """What ``clouds.yaml`` names as ``auth_url``."""
+        return f"{self.root}/identity/v3"
+
+    @property
+    def project_id(self) -> str:
+        """Id of the account's project."""
+        return self._identity.project_id
+
+    @property
+    def user_id(self) -> str:
+        """Id of the account's user."""
+        return self._identity.user_id
+
+    def judge(self, request: Request) -> Verdict:
+        """Decide how a call fares on its way; to be asked once for each, at its beginning."""
+        self._timeline.settle()
+        service, segments, _ = self._taken(request.path)
+        return self._dice.judge(request, service, segments[1] if len(segments) > 1 else "")
+
+    def note_lost(self, request: Request, verdict: Verdict) -> None:
+        """Write down that a call's answer, or the call itself, was lost."""
+        site = self._some_site(request.path)
+        what = What.ANSWER_LOST if verdict.acts else What.REQUEST_LOST
+        site.note(what, id=f"{request.method} {request.path}", who=site.user)
+
+    def handle(self, request: Request) -> Response:
+        """Answer a call now."""
+        self._timeline.settle()
+        service, segments, region = self._taken(request.path)
+        refused = self._gate(request, service, segments, region)
+        if refused is None:
+            response = self._act(request, service, segments, region)
+        else:
+            response = self._count(request, service, *refused)
+        self._calls += 1
+        id = f"req-{self._calls:08x}-0000-4000-a000-{self._identity.project_id[:12]}"
+        if service == "compute":
+            return response.with_headers(x_openstack_request_id=id, x_compute_request_id=id)
+        return response.with_headers(x_openstack_request_id=id)
+
+    def handle_after(self, request: Request, seconds: float) -> None:
+        """Accept a call now and carry it out so much later; nobody hears the answer."""
+        self._timeline.settle()
+        service, segments, region = self._taken(request.path)
+        refused = self._gate(request, service, segments, region)
+        if refused is None:
+            self._timeline.after(seconds, self._act, request, service, segments, region)
+        else:
+            self._count(request, service, *refused)
+
+    def _taken(self, path: str) -> tuple[str, tuple[str, ...], Region | None]:
+        parts = path.split("/")
+        if len(parts) > 1 and parts[1] == "identity":
+            return "identity", tuple(parts[2:]), None
+        region = self._regions.get(parts[1]) if len(parts) > 2 else None
+        return (parts[2] if region else "?"), tuple(parts[3:]), region
+
+    def _gate(
+        self, request: Request, service: str, segments: tuple[str, ...], region: Region | None
+    ) -> tuple[str, Response] | None:
+        """What stands before the services: rate limits, paths, tokens. None lets a call in."""
+        for bucket in self._buckets:
+            if bucket.concerns(request, service):
+                refusal = bucket.take(self._timeline.now)
+                if refusal is not None:
+                    site = self._some_site(request.path)
+                    site.note(What.RATE_LIMITED, id=f"{request.method} {service}", who=site.user)
+                    return "(rate limited)", refusal
+        if service == "identity":
+            return None
+        if region is None or service not in region.apis:
+            return "?", html(404, "Not Found")
+        api = region.apis[service]
+        versions = api.discover(segments)
+        if versions is not None:
+            return "/", versions
+        if not self._identity.accepts(request.headers.get("x-auth-token")):
+            return "(no token)", api.without_token(self._identity.refusal())
+        return None
+
+    def _act(
+        self, request: Request, service: str, segments: tuple[str, ...], region: Region | None
+    ) -> Response:
+        if region is None:
+            kind, response = self._identity.handle(request, segments)
+        else:
+            kind, response = region.apis[service].handle(request, segments)
+        return self._count(request, service, kind, response)
+
+    def _count(self, request: Request, service: str, kind: str, response: Response) -> Response:
+        self._ledger.counted(f"{request.method} {service} {kind}", response.status)
+        return response
+
+    def _some_site(self, path: str) -> Site:
+        region = self._taken(path)[2]
+        return (region or next(iter(self._regions.values()))).site
+
+    # -------------------------------------------------------------------------- the truth
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened so far, up to this moment."""
+        self._timeline.settle()
+        return self._ledger
+
+    def servers(self) -> tuple[ServerView, ...]:
+        """Every server that exists now, everybody's, oldest first."""
+        now = self._timeline.settle()
+        return tuple(
+            server_view(name, region.servers, server, now)
+            for name, region in self._regions.items()
+            for server in region.servers.live.values()
+        )
+
+    def floating_ips(self) -> tuple[LooseView, ...]:
+        """Every floating IP that exists now."""
+        self._timeline.settle()
+        return tuple(
+            LooseView(
+                id=ip.id,
+                name=ip.address,
+                region=name,
+                who=ip.who,
+                description=ip.description,
+                server_id=ip.port.device_id if ip.port is not None else None,
+            )
+            for name, region in self._regions.items()
+            for ip in region.servers.network.floating_ips.values()
+        )
+
+    def ports(self) -> tuple[LooseView, ...]:
+        """Every port that exists now."""
+        self._timeline.settle()
+        return tuple(
+            LooseView(
+                id=port.id,
+                name=port.name,
+                region=name,
+                who=port.who,
+                description=port.description,
+                server_id=port.device_id or None,
+            )
+            for name, region in self._regions.items()
+            for port in region.servers.network.ports.values()
+        )
+
+    def keypairs(self) -> tuple[LooseView, ...]:
+        """Every keypair that exists now."""
+        return tuple(
+            LooseView(id=keypair, name=keypair, region=name, who=self.spec.credentials.username)
+            for name, region in self._regions.items()
+            for keypair in region.keypairs
+        )
+
+    def host_key(self, server_id: str) -> bytes:
+        """The 32 bytes of a server's SSH host key."""
+        return self._known(server_id)[1].host_key
+
+    # ----------------------------------------------------------------------- interventions
+
+    def revoke_all(self) -> None:
+        """Make every token given out so far worthless."""
+        self._timeline.settle()
+        self._identity.revoke_all()
+
+    def set_password(self, password: str) -> None:
+        """Change the account's password; tokens stay good."""
+        self._identity.set_password(password)
+
+    def fail_server(self, server_id: str, message: str = "asked to by a test") -> None:
+        """Put a server into ERROR."""
+        region, server = self._known(server_id)
+        region.servers.fail(server, message)
+
+    def stop_server(self, server_id: str) -> None:
+        """Let a server fall into SHUTOFF."""
+        region, server = self._known(server_id)
+        region.servers.power(server, on=False)
+
+    def remove_server(self, server_id: str) -> None:
+        """Let a server vanish at once, as if an operator of the cloud had deleted it."""
+        region, server = self._known(server_id)
+        region.servers.remove(server)
+
+    def _known(self, server_id: str) -> tuple[Region, Server]:
+        self._timeline.settle()
+        for region in self._regions.values():
+            if server_id in region.servers.live:
+                return region, region.servers.live[server_id]
+        raise LookupError(f"{self.spec.name} has no server {server_id}")
+
+    # ------------------------------------------------------------------------------- nodes
+
+    def has_address(self, host: str) -> bool:
+        """Whether a server of this cloud is reached from outside at this address."""
+        self._timeline.settle()
+        return any(host in region.servers.network.device_at for region in self._regions.values())
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        """Connect to the sshd of a server.
+
+        Raises:
+            ConnectionRefusedError: the guest has not booted, or nothing listens at the port.
+            OSError: no server is reached at this address.
+        """
+        await trio.lowlevel.checkpoint()
+        now = self._timeline.settle()
+        for region in self._regions.values():
+            device = region.servers.network.device_at.get(host)
+            server = region.servers.live.get(device) if device is not None else None
+            if server is None:
+                continue
+            if port != _SSH or server.ssh_at is None or server.ssh_at > now:
+                raise ConnectionRefusedError(errno.ECONNREFUSED, f"{host}:{port} refuses")
+            return SshStream(server.host_key, self._liveness(server))
+        raise OSError(errno.EHOSTUNREACH, f"no server at {host}")
+
+    def _liveness(self, server: Server) -> Callable[[], bool]:
+        def alive() -> bool:
+            self._timeline.settle()
+            return server.ssh_at is not None
+
+        return alive
+
+    def outside_ranges(self) -> list[ipaddress.IPv4Network]:
+        """The address ranges in which servers of this cloud are reached from outside."""
+        return [
+            ipaddress.IPv4Network(cidr_of(network, self.spec.number * 4 + number))
+            for number, _ in enumerate(self.spec.regions)
+            for network in self.spec.networks
+            if network.external or network.reachable
+        ]
+
+
+def connector(clouds: Iterable[SimCloud]) -> Callable[[str, int], Awaitable[trio.abc.Stream]]:
+    """One ``connect(host, port)`` for the servers of several clouds.
+
+    Raises:
+        ValueError: two clouds have the same addresses; give their specs different numbers.
+    """
+    those = tuple(clouds)
+    for place, cloud in enumerate(those):
+        for other in those[:place]:
+            for mine in cloud.outside_ranges():
+                if any(mine.overlaps(theirs) for theirs in other.outside_ranges()):
+                    raise ValueError(
+                        f"the clouds {other.spec.name} and {cloud.spec.name} both have {mine}: "
+                        "give their specs different numbers"
+                    )
+
+    async def connect(host: str, port: int) -> trio.abc.Stream:
+        for cloud in those:
+            if cloud.has_address(host):
+                return await cloud.connect(host, port)
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.EHOSTUNREACH, f"no server at {host}")
+
+    return connect
+
+
+def _branch(random: Random) -> Random:
+    """A source of chance of its own, so that one use does not shift the draws of another."""
+    return Random(random.getrandbits(64))

@@ -1,0 +1,159 @@
+"""``POST /servers``: what Nova checks before it accepts a server."""
+
+import base64
+import binascii
+from collections.abc import Container
+from typing import Any
+
+from trellis.sim.cloud.ledger import What
+from trellis.sim.cloud.network import Net
+from trellis.sim.cloud.nova import (
+    LONGEST,
+    check_metadata,
+    invalid,
+    microversion,
+    object_in,
+    refuse,
+)
+from trellis.sim.cloud.routes import Call
+from trellis.sim.cloud.rows import Microversion, links
+from trellis.sim.cloud.server_state import Flavor, Image
+from trellis.sim.cloud.servers import Servers
+from trellis.sim.cloud.site import Site
+from trellis.sim.cloud.wire import Response, answer
+
+
+class ServerCreate:
+    """The one call that makes servers.
+
+    Args:
+        keypairs: names of the keypairs there are.
+    """
+
+    def __init__(self, site: Site, servers: Servers, keypairs: Container[str]) -> None:
+        self._site = site
+        self._servers = servers
+        self._keypairs = keypairs
+
+    def create(self, call: Call) -> Response:
+        """``POST /servers``."""
+        wanted = object_in(call, "server")
+        site, servers = self._site, self._servers
+        version = microversion(call)
+        self._check_fields(wanted, version)
+        zone = wanted.get("availability_zone") or ""
+        if zone and zone not in site.spec.zones:
+            raise refuse(400, "The requested availability zone is not available")
+        flavor, image = self._flavor(wanted), self._image(wanted)
+        nets = self._nets(wanted)
+        key_name = wanted.get("key_name")
+        if key_name is not None and key_name not in self._keypairs:
+            raise refuse(400, "Invalid key_name provided.")
+        for group in wanted.get("security_groups", ()):
+            if group.get("name") not in ("default", servers.network.security_group_id):
+                message = f"Unable to find security_group with name or id '{group.get('name')}'"
+                raise refuse(400, message)
+        self._check_quota(flavor, len(nets))
+        server = servers.create(
+            name=str(wanted["name"]),
+            flavor=flavor,
+            image=image,
+            nets=nets,
+            metadata=dict(wanted.get("metadata") or {}),
+            who=site.user,
+            zone=zone,
+            key_name=key_name,
+            config_drive=wanted.get("config_drive") in (True, "true", "True"),
+            description=wanted.get("description") if version >= (2, 19) else wanted["name"],
+        )
+        accepted = answer(
+            202,
+            {
+                "server": {
+                    "id": server.id,
+                    "links": links(site, "servers", server.id),
+                    "OS-DCF:diskConfig": "MANUAL",
+                    "security_groups": wanted.get("security_groups") or [{"name": "default"}],
+                    "adminPass": server.admin_password,
+                }
+            },
+        )
+        return accepted.with_headers(location=links(site, "servers", server.id)[0]["href"])
+
+    def _check_fields(self, wanted: dict[str, Any], version: Microversion) -> None:
+        for field in ("flavorRef", "name"):
+            if field not in wanted:
+                raise invalid("server", wanted, f"{field!r} is a required property")
+        name = wanted["name"]
+        if not isinstance(name, str) or not name:
+            raise invalid("name", name, f"{name!r} is too short")
+        if len(name) > LONGEST:
+            raise invalid("name", name, f"{name!r} is too long")
+        if version >= (2, 37) and "networks" not in wanted:
+            raise invalid("server", wanted, "'networks' is a required property")
+        check_metadata(wanted.get("metadata") or {})
+        user_data = wanted.get("user_data")
+        if user_data is not None:
+            try:
+                base64.b64decode(user_data, validate=True)
+            except (binascii.Error, ValueError):
+                why = f"{user_data!r} is not a 'base64'"
+                raise invalid("user_data", user_data, why) from None
+
+    def _flavor(self, wanted: dict[str, Any]) -> Flavor:
+        ref = str(wanted["flavorRef"]).rpartition("/")[2]
+        flavor = self._servers.flavors.get(ref)
+        if flavor is None:
+            raise refuse(400, f"Flavor {ref} could not be found.")
+        return flavor
+
+    def _image(self, wanted: dict[str, Any]) -> Image | None:
+        ref = str(wanted.get("imageRef") or "").rpartition("/")[2]
+        if not ref:
+            if wanted.get("block_device_mapping_v2"):
+                return None
+            raise refuse(400, "Invalid imageRef provided.")
+        image = self._servers.images.get(ref)
+        if image is None:
+            raise refuse(400, "Can not find requested image")
+        if image.spec.status != "active":
+            raise refuse(400, f"Image {ref} is not active.")
+        return image
+
+    def _nets(self, wanted: dict[str, Any]) -> list[Net]:
+        network, asked = self._servers.network, wanted.get("networks")
+        if asked == "none":
+            return []
+        if asked in (None, "auto", []):
+            usable = network.attachable()
+            inner = [net for net in usable if not net.spec.external] or usable
+            if len(inner) > 1:
+                message = "Multiple possible networks found, use a Network ID to be more specific."
+                raise refuse(409, message)
+            return inner
+        nets = []
+        for entry in asked:
+            net = network.nets.get(entry.get("uuid", ""))
+            if net is None:
+                raise refuse(400, f"Network {entry.get('uuid')} could not be found.")
+            if not net.spec.attachable:
+                message = f"It is not allowed to create an interface on external network {net.id}"
+                raise refuse(403, message)
+            nets.append(net)
+        return nets
+
+    def _check_quota(self, flavor: Flavor, ports: int) -> None:
+        short = self._servers.short_of(flavor.spec)
+        if short:
+            names = ", ".join(ask[0] for ask in short)
+            requested, used, limits = (", ".join(str(ask[i]) for ask in short) for i in (1, 2, 3))
+            message = f"Quota exceeded for {names}: Requested {requested}, but already used "
+            message += f"{used} of {limits} {names}"
+        else:
+            left = self._servers.network.ports_left()
+            if left is None or left >= ports:
+                return
+            message = "Maximum number of ports exceeded"
+        site = self._site
+        site.note(What.QUOTA_REFUSED, id="POST compute /servers", who=site.user, detail=message)
+        raise refuse(403, message)

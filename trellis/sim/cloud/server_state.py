@@ -1,0 +1,97 @@
+"""What a server, a flavor and an image are in a simulated cloud."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from trellis.sim.cloud.spec import FlavorSpec, ImageSpec
+
+
+@attrs.frozen(kw_only=True)
+class Flavor:
+    """A flavor under its id."""
+
+    id: str
+    spec: FlavorSpec
+
+
+@attrs.define(eq=False, kw_only=True)
+class Image:
+    """An image under its id."""
+
+    id: str
+    spec: ImageSpec
+    created: float
+    host_key: bytes
+
+
+@attrs.define(eq=False, kw_only=True)
+class Revision:
+    """How a server looks from one moment on.
+
+    Attributes:
+        rendered: the row of a detailed list at microversion 2.1, once somebody asked for it.
+    """
+
+    at: float
+    updated: float
+    status: str = "BUILD"
+    vm_state: str = "building"
+    task_state: str | None = "scheduling"
+    power_state: int = 0
+    addresses: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
+    fault: Mapping[str, Any] | None = None
+    rendered: bytes | None = None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Server:
+    """A server.
+
+    Attributes:
+        number: rises with every create; lists are ordered by it, newest first.
+        epoch: rises whenever its future changes, so that what was on the agenda lapses.
+        ssh_at: when its guest answers; None is never, or not known yet.
+        history: past looks, kept as far as lists may lag.
+    """
+
+    id: str
+    number: int
+    name: str
+    flavor: Flavor
+    image: Image | None
+    metadata: dict[str, str]
+    zone: str
+    key_name: str | None
+    config_drive: bool
+    description: str | None
+    who: str
+    created: float
+    host_key: bytes
+    host_id: str
+    admin_password: str
+    now: Revision
+    placed: bool = False
+    addressed: bool = True
+    launched: float | None = None
+    ended: float | None = None
+    ssh_at: float | None = None
+    delete_failed: bool = False
+    epoch: int = 0
+    history: list[Revision] = attrs.field(factory=list)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is deleted for good."""
+        return self.ended is not None
+
+
+@attrs.define
+class Usage:
+    """What the project uses."""
+
+    instances: int = 0
+    cores: int = 0
+    ram_mib: int = 0
+    ours: int = 0

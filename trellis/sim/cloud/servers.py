@@ -1,0 +1,386 @@
+"""Nova's side of a region: servers and how they fare, as a state machine over time."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from trellis.sim.cloud.ledger import What
+from trellis.sim.cloud.network import Net, Network, NoAddressLeftError
+from trellis.sim.cloud.server_state import Flavor, Image, Revision, Server, Usage
+from trellis.sim.cloud.site import STRANGER, Site
+from trellis.sim.cloud.spec import UNLIMITED, FlavorSpec
+
+_SCHEDULING_S: Final = 0.5
+_NO_HOST_S: Final = 1.5
+_ADDRESS_S: Final = 0.5
+_PURGE_AT: Final = 4096
+_WHOLE_NAME: Final = re.compile(r"\^((?:[\w-]|\\\W)*)\$")
+"""A pattern that matches one name only, as `re.escape` makes them."""
+
+
+class Servers:
+    """All servers of a region, with an index of what changed when."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.network = Network(site, self._addresses_changed)
+        self.flavors: dict[str, Flavor] = {}
+        self.images: dict[str, Image] = {}
+        for flavor in site.spec.flavors:
+            id = site.new_id()
+            self.flavors[id] = Flavor(id=id, spec=flavor)
+        for image in site.spec.images:
+            id = site.new_id()
+            key = site.ids.randbytes(32)
+            self.images[id] = Image(id=id, spec=image, created=site.now, host_key=key)
+        self.live: dict[str, Server] = {}
+        self.by_name: dict[str, dict[str, Server]] = {}
+        self.usage = Usage()
+        self._hosted = 0
+        self._count = 0
+        self._gone: deque[Server] = deque()
+        self._log: list[tuple[int, float, Server]] = []
+        self._keeps_history = site.spec.longest_lag_s > 0.0
+
+    # -------------------------------------------------------------------------- queries
+
+    def short_of(self, flavor: FlavorSpec) -> list[tuple[str, int, int, int]]:
+        """What the quota lacks for one more: (resource, requested, used, limit) in Nova's order."""
+        quota, usage = self._site.spec.quota, self.usage
+        asks = (
+            ("cores", flavor.cores, usage.cores, quota.cores),
+            ("instances", 1, usage.instances, quota.instances),
+            ("ram", flavor.ram_mib, usage.ram_mib, quota.ram_mib),
+        )
+        return [ask for ask in asks if ask[3] != UNLIMITED and ask[1] + ask[2] > ask[3]]
+
+    def visible(self, lag_s: float) -> Iterator[tuple[Server, Revision]]:
+        """What a full list shows, newest first."""
+        if lag_s <= 0.0:
+            for server in reversed(self.live.values()):
+                yield server, server.now
+            return
+        horizon = self._site.now - lag_s
+        candidates = list(self.live.values())
+        for server in reversed(self._gone):
+            if server.ended is None or server.ended <= horizon:
+                break
+            candidates.append(server)
+        candidates.sort(key=lambda server: -server.number)
+        for server in candidates:
+            look = _look(server, horizon)
+            if look is not None and look.status != "DELETED":
+                yield server, look
+
+    def changed_since(self, second: int, lag_s: float) -> list[tuple[Server, Revision]]:
+        """What changed at or after this UTC second, deleted ones included, newest first.
+
+        Its cost is in proportion to what changed, not to what there is.
+        """
+        horizon = self._site.now - lag_s
+        found: dict[str, tuple[Server, Revision]] = {}
+        for updated, at, server in reversed(self._log):
+            if updated < second:
+                break
+            if at > horizon or server.id in found:
+                continue
+            look = server.now if lag_s <= 0.0 else _look(server, horizon)
+            if look is not None:
+                found[server.id] = server, look
+        return sorted(found.values(), key=lambda row: -row[0].number)
+
+    def named(self, pattern: str) -> Callable[[Server], bool] | list[Server]:
+        """Those whose name matches: a list if the pattern is a whole name, else a test.
+
+        Raises:
+            re.error: the pattern is none.
+        """
+        literal = _WHOLE_NAME.fullmatch(pattern)
+        if literal is not None:
+            name = literal[1].replace("\\", "")
+            return list(reversed(self.by_name.get(name, {}).values()))
+        matcher = re.compile(pattern)
+        return lambda server: matcher.search(server.name) is not None
+
+    # -------------------------------------------------------------------------- actions
+
+    def create(
+        self,
+        *,
+        name: str,
+        flavor: Flavor,
+        image: Image | None,
+        nets: list[Net],
+        metadata: dict[str, str],
+        who: str,
+        zone: str = "",
+        key_name: str | None = None,
+        config_drive: bool = False,
+        description: str | None = None,
+    ) -> Server:
+        """Accept a server; what becomes of it is drawn now and shows with time."""
+        site = self._site
+        self._count += 1
+        baked = image is not None and image.spec.baked_host_key
+        server = Server(
+            id=site.new_id(),
+            number=self._count,
+            name=name,
+            flavor=flavor,
+            image=image,
+            metadata=metadata,
+            zone=zone,
+            key_name=key_name,
+            config_drive=config_drive,
+            description=description,
+            who=who,
+            created=site.now,
+            host_key=image.host_key if baked and image else site.ids.randbytes(32),
+            host_id=f"{site.ids.getrandbits(224):056x}",
+            admin_password=f"sim{site.ids.getrandbits(48):012x}",
+            now=Revision(at=site.now, updated=site.now),
+        )
+        self.live[server.id] = server
+        self.by_name.setdefault(name, {})[server.id] = server
+        self._use(server, 1)
+        self._log_change(server)
+        self._log_kept(server)
+        site.note(What.SERVER_CREATED, id=server.id, name=name, who=who, metadata=server.metadata)
+        self._draw_fate(server, nets)
+        return server
+
+    def delete(self, server: Server, by: str) -> None:
+        """Take a delete: the server is gone some time later. Nothing new while one is under way."""
+        site = self._site
+        if server.gone or server.now.task_state == "deleting":
+            return
+        if server.who == STRANGER and by != STRANGER:
+            site.note(What.STRANGER_HARMED, id=server.id, who=by, detail="server deleted")
+        faults = site.faults
+        seconds = site.spec.delete.draw(site.lives)
+        if site.chance(faults.stuck_delete):
+            seconds = faults.stuck_delete_s
+        fails = site.chance(faults.delete_error) and not server.delete_failed
+        self._revise(server, task_state="deleting")
+        site.note(What.SERVER_DELETING, id=server.id, name=server.name, who=server.who)
+        server.epoch += 1
+        after = self._delete_failed if fails else self._deleted
+        site.timeline.after(seconds, after, server, server.epoch)
+
+    def rename(self, server: Server, name: str) -> None:
+        """Give a server another name."""
+        self.by_name[server.name].pop(server.id)
+        server.name = name
+        self.by_name.setdefault(name, {})[server.id] = server
+        self._revise(server)
+
+    def set_metadata(self, server: Server, metadata: dict[str, str]) -> None:
+        """Replace a server's metadata."""
+        server.metadata = metadata
+        self._revise(server)
+
+    def power(self, server: Server, *, on: bool) -> None:
+        """Start or stop a server."""
+        if on:
+            self._revise(server, status="ACTIVE", vm_state="active", power_state=1)
+            server.ssh_at = self._site.now + self._site.spec.guest.draw(self._site.lives)
+        else:
+            self._revise(server, status="SHUTOFF", vm_state="stopped", power_state=4)
+            server.ssh_at = None
+
+    def fail(self, server: Server, message: str, code: int = 500) -> None:
+        """Put a server into ERROR."""
+        site = self._site
+        server.epoch += 1
+        server.ssh_at = None
+        fault = {"code": code, "created": site.timeline.stamp(site.now), "message": message}
+        self._revise(server, status="ERROR", vm_state="error", task_state=None, fault=fault)
+        site.note(What.SERVER_ERROR, id=server.id, name=server.name, who=server.who, detail=message)
+
+    def remove(self, server: Server) -> None:
+        """Let a server vanish at once, as if an operator had deleted it."""
+        server.epoch += 1
+        self._deleted(server, server.epoch)
+
+    # ---------------------------------------------------------------------- how they fare
+
+    def _draw_fate(self, server: Server, nets: list[Net]) -> None:
+        site, after = self._site, self._site.timeline.after
+        faults, spec = site.faults, site.spec
+        boot = spec.boot.draw(site.lives)
+        full = spec.capacity is not None and self._hosted >= spec.capacity
+        if full or not server.flavor.spec.placeable or site.chance(faults.no_valid_host):
+            message = "No valid host was found. "
+            after(min(boot, _NO_HOST_S), self._build_failed, server, server.epoch, message)
+            return
+        server.placed = True
+        self._hosted += 1
+        try:
+            for net in nets:
+                self.network.create_port(
+                    net, who=server.who, device_id=server.id, device_owner="compute:nova"
+                )
+        except NoAddressLeftError as none_left:
+            message = (
+                f"Build of instance {server.id} aborted: Failed to allocate the network(s) with "
+                f"error No fixed IP addresses available for network: {none_left}, not rescheduling."
+            )
+            after(min(boot, _NO_HOST_S), self._build_failed, server, server.epoch, message)
+            return
+        after(min(boot, _SCHEDULING_S), self._spawning, server, server.epoch)
+        if site.chance(faults.stuck_build):
+            return
+        if site.chance(faults.boot_error):
+            message = (
+                f"Build of instance {server.id} aborted: Image "
+                f"{server.image.id if server.image else ''} is unacceptable: asked to by chance"
+                if site.lives.random() < 0.5
+                else "Exceeded maximum number of retries. Exhausted all hosts available for "
+                f"retrying build failures for instance {server.id}."
+            )
+            after(boot, self._build_failed, server, server.epoch, message)
+            return
+        after(boot, self._active, server, server.epoch)
+
+    def _spawning(self, server: Server, epoch: int) -> None:
+        if epoch == server.epoch:
+            site = self._site
+            if not server.zone:
+                server.zone = site.lives.choice(site.spec.zones) if site.spec.zones else ""
+            self._revise(server, task_state="spawning")
+
+    def _active(self, server: Server, epoch: int) -> None:
+        if epoch != server.epoch:
+            return
+        site = self._site
+        faults = site.faults
+        server.launched = site.now
+        guest = site.spec.guest.draw(site.lives)
+        server.ssh_at = None if site.chance(faults.no_ssh) else site.now + guest
+        server.addressed = not site.chance(faults.late_address)
+        for port in self.network.ports_of.get(server.id, ()):
+            port.status = "ACTIVE"
+        if not server.addressed:
+            site.timeline.after(faults.late_address_s, self._address_shows, server)
+        self._revise(server, status="ACTIVE", vm_state="active", task_state=None, power_state=1)
+        site.note(
+            What.SERVER_ACTIVE,
+            id=server.id,
+            name=server.name,
+            who=server.who,
+            metadata=server.metadata,
+        )
+
+    def _address_shows(self, server: Server) -> None:
+        server.addressed = True
+        self._addresses_changed(server.id)
+
+    def _build_failed(self, server: Server, epoch: int, message: str) -> None:
+        if epoch == server.epoch:
+            self._release(server)
+            server.zone = ""
+            self.fail(server, message)
+
+    def _delete_failed(self, server: Server, epoch: int) -> None:
+        if epoch == server.epoch:
+            server.delete_failed = True
+            self.fail(server, "Failed to power off instance: asked to by chance", 400)
+
+    def _deleted(self, server: Server, epoch: int) -> None:
+        if epoch != server.epoch or server.gone:
+            return
+        site = self._site
+        server.ended = site.now
+        server.ssh_at = None
+        self._release(server)
+        self._use(server, -1)
+        del self.live[server.id]
+        names = self.by_name[server.name]
+        names.pop(server.id)
+        if not names:
+            del self.by_name[server.name]
+        self._revise(server, status="DELETED", vm_state="deleted", task_state=None, power_state=0)
+        self._gone.append(server)
+        site.note(
+            What.SERVER_DELETED,
+            id=server.id,
+            name=server.name,
+            who=server.who,
+            metadata=server.metadata,
+        )
+        self._purge()
+
+    def _release(self, server: Server) -> None:
+        for port in list(self.network.ports_of.get(server.id, ())):
+            self.network.delete_port(port)
+        if server.placed:
+            server.placed = False
+            self._hosted -= 1
+
+    def _use(self, server: Server, sign: int) -> None:
+        usage, flavor = self.usage, server.flavor.spec
+        usage.instances += sign
+        usage.cores += sign * flavor.cores
+        usage.ram_mib += sign * flavor.ram_mib
+        if server.who != STRANGER:
+            usage.ours += sign
+            self._site.ledger.saw_instances(self._site.region, usage.ours)
+
+    # ------------------------------------------------------------------ looks and changes
+
+    def _addresses_changed(self, device_id: str) -> None:
+        """Nova's address cache has a time stamp of its own: ``updated`` does not move."""
+        server = self.live.get(device_id)
+        if server is not None:
+            self._revise(server, bump=False)
+
+    def _revise(self, server: Server, *, bump: bool = True, **changes: Any) -> None:
+        now, old = self._site.now, server.now
+        shows = server.launched is not None and server.addressed and not server.gone
+        look = Revision(
+            at=now,
+            updated=now if bump else old.updated,
+            status=changes.get("status", old.status),
+            vm_state=changes.get("vm_state", old.vm_state),
+            task_state=changes.get("task_state", old.task_state),
+            power_state=changes.get("power_state", old.power_state),
+            addresses=self.network.addresses_of(server.id) if shows else {},
+            fault=changes.get("fault", old.fault),
+        )
+        server.now = look
+        self._log_kept(server)
+        if bump:
+            self._log_change(server)
+
+    def _log_kept(self, server: Server) -> None:
+        if not self._keeps_history:
+            return
+        horizon = self._site.now - self._site.spec.longest_lag_s
+        history = server.history
+        while len(history) > 1 and history[1].at <= horizon:
+            del history[0]
+        history.append(server.now)
+
+    def _log_change(self, server: Server) -> None:
+        now = self._site.now
+        self._log.append((self._site.timeline.seconds(now), now, server))
+
+    def _purge(self) -> None:
+        """Forget those long deleted, a good many at a time."""
+        horizon = self._site.now - self._site.spec.keep_deleted_s
+        while self._gone and (self._gone[0].ended or 0.0) < horizon:
+            self._gone.popleft()
+        if len(self._log) > _PURGE_AT and self._log[len(self._log) // 2][1] < horizon:
+            self._log = [
+                entry
+                for entry in self._log
+                if entry[1] >= horizon or (entry[2].now.updated == entry[1] and not entry[2].gone)
+            ]
+
+
+def _look(server: Server, horizon: float) -> Revision | None:
+    for look in reversed(server.history):
+        if look.at <= horizon:
+            return look
+    return None

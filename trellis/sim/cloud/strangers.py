@@ -1,0 +1,65 @@
+"""Somebody else in the same project: his servers come, stay and go, and count."""
+
+from random import Random
+
+from trellis.sim.cloud.server_state import Flavor, Server
+from trellis.sim.cloud.servers import Servers
+from trellis.sim.cloud.site import STRANGER, Site
+from trellis.sim.cloud.spec import Strangers
+
+
+class Stranger:
+    """The stranger of one region."""
+
+    def __init__(self, site: Site, servers: Servers, random: Random) -> None:
+        self._site = site
+        self._servers = servers
+        self._random = random
+        self._count = 0
+
+    @property
+    def _habits(self) -> Strangers:
+        return self._site.spec.strangers
+
+    def begin(self) -> None:
+        """Put his first things there, and his next ones on the agenda."""
+        for _ in range(self._habits.servers_at_start):
+            self._create()
+        network = self._servers.network
+        external = [net for net in network.nets.values() if net.spec.external]
+        for _ in range(self._habits.floating_ips_at_start if external else 0):
+            network.create_floating_ip(external[0], None, who=STRANGER, description="not yours")
+        self._plan_next()
+
+    def _plan_next(self) -> None:
+        if self._habits.every_s > 0.0:
+            wait = self._random.expovariate(1.0 / self._habits.every_s)
+            self._site.timeline.after(wait, self._come)
+
+    def _come(self) -> None:
+        server = self._create()
+        if server is not None:
+            stay = self._random.expovariate(1.0 / self._habits.stay_s)
+            self._site.timeline.after(stay, self._servers.delete, server, STRANGER)
+        self._plan_next()
+
+    def _create(self) -> Server | None:
+        flavor = self._flavor()
+        left = self._servers.network.ports_left()
+        if self._servers.short_of(flavor.spec) or (left is not None and left < 1):
+            return None
+        self._count += 1
+        images = list(self._servers.images.values())
+        return self._servers.create(
+            name=f"batch-{self._count}",
+            flavor=flavor,
+            image=images[0] if images else None,
+            nets=self._servers.network.attachable()[:1],
+            metadata={},
+            who=STRANGER,
+        )
+
+    def _flavor(self) -> Flavor:
+        flavors = list(self._servers.flavors.values())
+        named = [flavor for flavor in flavors if flavor.spec.name == self._habits.flavor]
+        return (named or flavors)[0]

@@ -1,0 +1,140 @@
+"""The judge: reads the clouds' ledgers and the requestors' transcripts, and nothing of Trellis."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from trellis.sim.cloud.cloud import SimCloud
+from trellis.sim.cloud.ledger import What
+from trellis.sim.requestors import Transcript
+from trellis.sim.scenario import Scenario
+
+
+@attrs.frozen(kw_only=True)
+class Violation:
+    """A promise that was not kept.
+
+    Attributes:
+        promise: ``P1`` … as the design numbers them, or ``progress``.
+        story: what happened to whom, in one line.
+    """
+
+    promise: str
+    story: str
+
+
+def judge(
+    scenario: Scenario, clouds: Mapping[str, SimCloud], transcripts: Sequence[Transcript]
+) -> tuple[Violation, ...]:
+    """Hold what happened against the promises; to be called when the clouds had time to settle."""
+    return (
+        *_single_use(transcripts),
+        *_kept_while_leased(clouds, transcripts),
+        *_nothing_left(clouds),
+        *_strangers_unharmed(clouds),
+        *_atomic(transcripts),
+        *_progress(scenario, transcripts),
+    )
+
+
+def _single_use(transcripts: Sequence[Transcript]) -> list[Violation]:
+    """P1: no server is handed out twice, under one node id or two."""
+    found, holder = [], dict[str, str]()
+    for transcript in transcripts:
+        for node in transcript.nodes:
+            for key in (f"server {node.external_id}", f"node {node.node_id}"):
+                if key in holder:
+                    story = f"{key} was handed out to {holder[key]} and to {transcript.requestor}"
+                    found.append(Violation(promise="P1", story=story))
+                holder[key] = transcript.requestor
+    return found
+
+
+def _kept_while_leased(
+    clouds: Mapping[str, SimCloud], transcripts: Sequence[Transcript]
+) -> list[Violation]:
+    """P1, P10: a server exists when it is handed out, and nobody deletes it under a lease."""
+    found = []
+    created, deleting = dict[str, float](), dict[str, float]()
+    for cloud in clouds.values():
+        for fact in cloud.ledger.of(What.SERVER_CREATED):
+            created[fact.id] = fact.at
+        for fact in cloud.ledger.of(What.SERVER_DELETING):
+            deleting.setdefault(fact.id, fact.at)
+    for transcript in transcripts:
+        for node in transcript.nodes:
+            who = f"{transcript.requestor}: server {node.external_id} of node {node.node_id}"
+            if node.external_id not in created:
+                found.append(Violation(promise="P1", story=f"{who} was never made"))
+                continue
+            kept_until = transcript.kept_until
+            deleted_at = deleting.get(node.external_id)
+            if kept_until is not None and deleted_at is not None and deleted_at < kept_until:
+                story = f"{who} was deleted at {deleted_at:.1f}, leased until {kept_until:.1f}"
+                found.append(Violation(promise="P10", story=story))
+    return found
+
+
+def _nothing_left(clouds: Mapping[str, SimCloud]) -> list[Violation]:
+    """P2: with demand over, nothing of ours is left anywhere."""
+    found = []
+    for name, cloud in clouds.items():
+        ours = cloud.spec.credentials.username
+        for server in cloud.servers():
+            if server.who == ours:
+                story = (
+                    f"{name} still has server {server.id} ({server.status}), "
+                    f"made at {server.created_at:.1f}, {server.metadata}"
+                )
+                found.append(Violation(promise="P2", story=story))
+        for kind, things in (
+            ("floating IP", cloud.floating_ips()),
+            ("port", cloud.ports()),
+            ("keypair", cloud.keypairs()),
+        ):
+            for thing in things:
+                if thing.who == ours:
+                    story = f"{name} still has {kind} {thing.id} {thing.description}"
+                    found.append(Violation(promise="P2", story=story))
+    return found
+
+
+def _strangers_unharmed(clouds: Mapping[str, SimCloud]) -> list[Violation]:
+    """P2: what is not ours is never touched."""
+    return [
+        Violation(promise="P2", story=f"{name}: a stranger's {fact.id} was touched: {fact.detail}")
+        for name, cloud in clouds.items()
+        for fact in cloud.ledger.violations
+    ]
+
+
+def _atomic(transcripts: Sequence[Transcript]) -> list[Violation]:
+    """P9: a request is fulfilled whole, on one provider and in one zone, in the order asked."""
+    found = []
+    for transcript in transcripts:
+        if not transcript.nodes:
+            continue
+        got = tuple(node.label for node in transcript.nodes)
+        places = {(node.provider, node.az) for node in transcript.nodes}
+        if got != transcript.labels:
+            story = f"{transcript.requestor} asked for {transcript.labels} and got {got}"
+            found.append(Violation(promise="P9", story=story))
+        if len(places) > 1:
+            story = f"{transcript.requestor}'s nodes are in {sorted(map(str, places))}"
+            found.append(Violation(promise="P9", story=story))
+    return found
+
+
+def _progress(scenario: Scenario, transcripts: Sequence[Transcript]) -> list[Violation]:
+    """Every request with room is fulfilled soon after the faults end; none fails."""
+    found = []
+    for transcript in transcripts:
+        due = max(transcript.filed_at, scenario.faults_end) + scenario.patience_s
+        story = f"{transcript.requestor}, filed at {transcript.filed_at:.1f}"
+        if transcript.ended in ("", "failed"):
+            story += f", ended {transcript.ended or 'never'}: {transcript.reason}"
+            found.append(Violation(promise="progress", story=story))
+        elif transcript.fulfilled_at is not None and transcript.fulfilled_at > due:
+            story += f", was fulfilled at {transcript.fulfilled_at:.1f}, due {due:.1f}"
+            found.append(Violation(promise="progress", story=story))
+    return found

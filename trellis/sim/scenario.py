@@ -1,0 +1,175 @@
+"""What is simulated: clouds, a configuration, demand, faults and kills. All but the seed."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from trellis.sim.cloud.spec import (
+    CloudSpec,
+    Faults,
+    FaultWindow,
+    Lognormal,
+    Outage,
+    OutageKind,
+    Quota,
+    RateLimit,
+    Strangers,
+    direct_networks,
+    floating_networks,
+)
+
+MINUTE: Final = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class DemandSpec:
+    """Who asks for what, and what becomes of it; times in seconds.
+
+    Attributes:
+        requests: how many are filed in all.
+        every_s: mean time between two of them.
+        sizes: chances of one, two, three … nodes in a request.
+        cancel: chance that a request is cancelled, at a moment drawn from its first minutes.
+        use: how long its nodes are used.
+        labels: labels to choose from, alike for all nodes of a request or mixed.
+        expire: chance that the requestor dies and its lease runs out.
+    """
+
+    requests: int
+    every_s: float
+    sizes: tuple[float, ...] = (0.7, 0.2, 0.1)
+    cancel: float = 0.08
+    expire: float = 0.03
+    use: Lognormal = attrs.field(factory=lambda: Lognormal(120.0, 600.0))
+    labels: tuple[str, ...] = ("small", "large")
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """A whole story.
+
+    Attributes:
+        configuration: text of a ``trellis.yaml``; its clouds are named as `clouds`.
+        kills: how many times the daemon is killed.
+        faults_end: age of the clouds at which every fault is over and no kill comes any more.
+        patience_s: every request must be fulfilled so long after that.
+        settle_s: so long after the demand has ended the clouds must hold nothing of ours.
+    """
+
+    name: str
+    clouds: tuple[CloudSpec, ...]
+    configuration: str
+    demand: DemandSpec
+    kills: int
+    faults_end: float
+    patience_s: float = 30 * MINUTE
+    settle_s: float = 75 * MINUTE
+
+
+def _configuration(pools: Mapping[str, tuple[int, str]]) -> str:
+    providers = "".join(
+        f"""
+  - name: {cloud}
+    type: openstack
+    cloud: {cloud}
+    region-name: RegionOne
+    sweep: delete
+    launch-timeout: 600
+    boot-timeout: 120
+    pools:
+      - name: main
+        max-servers: {most}
+        networks: [{network}]
+        labels:
+          - {{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}}
+          - {{name: large, cloud-image: tiny, flavor-name: ci-2c-4g}}"""
+        for cloud, (most, network) in pools.items()
+    )
+    return f"""
+deployment: sim
+labels:
+  - {{name: small, min-ready: 2}}
+  - {{name: large}}
+providers:{providers}
+"""
+
+
+_TROUBLE: Final = Faults(
+    lose_answer=0.02,
+    lose_request=0.01,
+    appear_late=0.3,
+    appear_late_s=(20.0, 110.0),
+    server_error=0.02,
+    boot_error=0.02,
+    no_valid_host=0.01,
+    stuck_build=0.005,
+    no_ssh=0.005,
+    late_address=0.02,
+    stuck_delete=0.01,
+    stuck_delete_s=900.0,
+    delete_error=0.01,
+    list_lag_s=2.0,
+)
+
+
+def rough() -> Scenario:
+    """Three clouds with every fault of the core, strangers, outages, and kills."""
+    end = 60 * MINUTE
+    trouble = (FaultWindow(start=0.0, end=end, faults=_TROUBLE),)
+    return Scenario(
+        name="rough",
+        clouds=(
+            CloudSpec(
+                name="alpha",
+                number=0,
+                zones=("az1", "az2"),
+                networks=direct_networks(),
+                quota=Quota(instances=30, cores=80, ram_mib=200_000),
+                strangers=Strangers(servers_at_start=3, every_s=300.0, stay_s=600.0),
+                fault_windows=trouble,
+            ),
+            CloudSpec(
+                name="beta",
+                number=1,
+                networks=floating_networks(),
+                quota=Quota(instances=20, cores=60, ram_mib=100_000, floating_ips=16),
+                fault_windows=trouble,
+                rate_limits=(RateLimit(calls=20.0, per_s=1.0),),
+                strangers=Strangers(servers_at_start=1, floating_ips_at_start=2),
+            ),
+            CloudSpec(
+                name="gamma",
+                number=2,
+                networks=direct_networks(),
+                quota=Quota(instances=25, cores=50, ram_mib=100_000),
+                capacity=24,
+                fault_windows=trouble,
+                rate_limits=(RateLimit(calls=10.0, per_s=1.0, status=413),),
+                outages=(
+                    Outage(start=10 * MINUTE, end=18 * MINUTE, kind=OutageKind.HANG),
+                    Outage(start=30 * MINUTE, end=33 * MINUTE, kind=OutageKind.REFUSE),
+                    Outage(start=45 * MINUTE, end=48 * MINUTE, kind=OutageKind.GATEWAY),
+                ),
+            ),
+        ),
+        configuration=_configuration(
+            {"alpha": (26, "public"), "beta": (16, "ci-net"), "gamma": (24, "public")}
+        ),
+        demand=DemandSpec(requests=240, every_s=15.0),
+        kills=8,
+        faults_end=end,
+    )
+
+
+def calm() -> Scenario:
+    """The same clouds without faults, strangers or kills: what the figures should look like."""
+    base = rough()
+    clouds = tuple(
+        attrs.evolve(cloud, fault_windows=(), outages=(), strangers=Strangers(), rate_limits=())
+        for cloud in base.clouds
+    )
+    return attrs.evolve(base, name="calm", clouds=clouds, kills=0, faults_end=0.0)
+
+
+SCENARIOS: Final = {"rough": rough, "calm": calm}

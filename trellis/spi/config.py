@@ -1,0 +1,206 @@
+"""What every provider has in the configuration file; a plugin's classes derive from these.
+
+A configuration class is a frozen attrs class, keyword only. A field ``boot_timeout`` is the
+key ``boot-timeout`` in the file. Its type says what may stand there: ``str``, ``int``,
+``float``, ``bool``, `Seconds`, ``Literal``, an enum, another configuration class, a class with
+``from_text`` (see `FromText`), ``tuple[X, ...]``, ``Mapping[str, X]``, and ``X | None``. A field
+with ``repr=False`` is a secret: it is never shown. The ``Attributes:`` of the class docstring
+are the reference documentation of its keys.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NewType, Protocol, Self
+
+import attrs
+
+from trellis.model.node import Login
+
+Seconds = NewType("Seconds", float)
+"""A duration. In the file ``90``, ``90s``, ``8h`` or ``1h30m``."""
+
+NOT_OF_THE_NODE: Final = {"makes_node": False}
+"""Metadata of a field that may change without making nodes any different: limits, time-outs."""
+
+
+class FromText(Protocol):
+    """A value that is written as one text in the file."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read it.
+
+        Raises:
+            ValueError: it cannot be read; the text says what is wrong and what to write.
+        """
+        ...
+
+    def __str__(self) -> str: ...
+
+
+def at_least(least: float) -> Callable[[Any, Any, Any], None]:
+    """Refuse a number (or duration) below *least*; None passes."""
+
+    def check(_instance: object, _field: object, value: float | None) -> None:
+        if value is not None and value < least:
+            raise ValueError(f"must be at least {least:g}, not {value:g}")
+
+    return check
+
+
+def at_most(most: float) -> Callable[[Any, Any, Any], None]:
+    """Refuse a number (or duration) above *most*; None passes."""
+
+    def check(_instance: object, _field: object, value: float | None) -> None:
+        if value is not None and value > most:
+            raise ValueError(f"must be at most {most:g}, not {value:g}")
+
+    return check
+
+
+def above_zero(_instance: object, _field: object, value: float | None) -> None:
+    """Refuse a number (or duration) that is not above zero; None passes."""
+    if value is not None and value <= 0:
+        raise ValueError(f"must be above 0, not {value:g}")
+
+
+def not_empty(_instance: object, _field: object, value: str) -> None:
+    """Refuse an empty text, or one of white space only."""
+    if not value.strip():
+        raise ValueError("must not be empty")
+
+
+@attrs.frozen(kw_only=True)
+class PoolLabelConfig:
+    """A label that a pool offers.
+
+    Attributes:
+        name: the label, one of the top-level ``labels``.
+        image: the image, one of the top-level ``images``, built here and uploaded.
+        username: the user to log in as.
+        connection_type: how to connect: ``ssh`` unless the image has something else.
+        connection_port: the port to connect to.
+        python_path: the Python of the image; ``auto`` lets the requestor find it.
+        shell_type: the shell of the image, for requestors that must know it.
+        host_key_checking: whether to connect and read host keys before a node is ready; the
+            pool's setting if left out.
+    """
+
+    name: str = attrs.field(validator=not_empty)
+    image: str | None = None
+    username: str | None = None
+    connection_type: str = attrs.field(default="ssh", validator=not_empty)
+    connection_port: int = attrs.field(default=22, validator=(at_least(1), at_most(65535)))
+    python_path: str = attrs.field(default="auto", validator=not_empty)
+    shell_type: str | None = None
+    host_key_checking: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PoolConfig:
+    """A slice of a provider, with limits of its own.
+
+    Attributes:
+        name: name of the pool, unique in its provider.
+        labels: the labels it offers.
+        max_servers: most servers at a time; no limit if left out, and 0 launches nothing.
+        max_cores: most cores at a time.
+        max_ram: most memory at a time, in MiB.
+        ignore_provider_quota: True where the cloud's own quota figures are wrong.
+        host_key_checking: whether to connect to nodes and read their host keys before they are
+            ready. False hands nodes out unproved.
+        node_attributes: handed on with each node, as they are.
+    """
+
+    name: str = attrs.field(validator=not_empty, metadata=NOT_OF_THE_NODE)
+    labels: tuple[PoolLabelConfig, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    max_servers: int | None = attrs.field(
+        default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
+    max_cores: int | None = attrs.field(
+        default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
+    max_ram: int | None = attrs.field(default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE)
+    ignore_provider_quota: bool = attrs.field(default=False, metadata=NOT_OF_THE_NODE)
+    host_key_checking: bool = True
+    node_attributes: Mapping[str, str] = attrs.field(factory=dict, metadata=NOT_OF_THE_NODE)
+
+    def label(self, name: str) -> PoolLabelConfig | None:
+        """The label of this name, if the pool offers it."""
+        return next((label for label in self.labels if label.name == name), None)
+
+    def login(self, label: PoolLabelConfig) -> Login:
+        """How to log in to a node of this pool and label."""
+        checked = label.host_key_checking
+        return Login(
+            connection_type=label.connection_type,
+            connection_port=label.connection_port,
+            username=label.username,
+            python_path=label.python_path,
+            shell_type=label.shell_type,
+            host_key_checking=self.host_key_checking if checked is None else checked,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class ApiLimits:
+    """How fast the cloud's API may be called; shared by all providers of one account.
+
+    Attributes:
+        calls_per_second: calls to one service in a second, on average.
+        burst: calls that may be made at once after a pause.
+        creates_per_day: servers that may be created in 24 hours.
+    """
+
+    calls_per_second: float | None = attrs.field(default=None, validator=above_zero)
+    burst: int | None = attrs.field(default=None, validator=at_least(1))
+    creates_per_day: int | None = attrs.field(default=None, validator=at_least(1))
+
+
+@attrs.frozen(kw_only=True)
+class ProviderConfig:
+    """One region of one cloud account, and what may be launched there.
+
+    Attributes:
+        name: name of the provider, unique in the file; nodes and records carry it.
+        type: kind of the provider, as a plugin registers it (``trellis plugin list``).
+        cloud: name of the cloud in ``clouds.yaml``.
+        region_name: region of the cloud; may be left out where the cloud has only one.
+        pools: slices of the provider.
+        boot_timeout: longest time from active to answering.
+        launch_timeout: longest time of one launch, from the create to ready.
+        launch_retries: launches that may fail for one slot of a request before the request is
+            planned elsewhere; those refused for quota or capacity do not count.
+        create_settle: how long a create without an answer stays in doubt.
+        sweep: what is done about leaks: ``report`` or ``delete``.
+        api_timeout: longest time of one call to the cloud, with its tries.
+        max_concurrency: most launches at a time; as many as are needed if left out.
+        limits: how fast the cloud's API may be called; learnt from its answers if left out.
+    """
+
+    name: str = attrs.field(validator=not_empty, metadata=NOT_OF_THE_NODE)
+    type: str = attrs.field(validator=not_empty)
+    cloud: str = attrs.field(validator=not_empty)
+    region_name: str | None = None
+    pools: tuple[PoolConfig, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    boot_timeout: Seconds = attrs.field(
+        default=Seconds(120), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    launch_timeout: Seconds = attrs.field(
+        default=Seconds(600), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    launch_retries: int = attrs.field(default=3, validator=at_least(1), metadata=NOT_OF_THE_NODE)
+    create_settle: Seconds = attrs.field(
+        default=Seconds(120), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    sweep: Literal["report", "delete"] = attrs.field(default="report", metadata=NOT_OF_THE_NODE)
+    api_timeout: Seconds = attrs.field(
+        default=Seconds(60), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    max_concurrency: int | None = attrs.field(
+        default=None, validator=at_least(1), metadata=NOT_OF_THE_NODE
+    )
+    limits: ApiLimits = attrs.field(factory=ApiLimits, metadata=NOT_OF_THE_NODE)
+
+    def pool(self, name: str) -> PoolConfig | None:
+        """The pool of this name, if there is one."""
+        return next((pool for pool in self.pools if pool.name == name), None)

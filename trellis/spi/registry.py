@@ -1,0 +1,174 @@
+"""What plugins register with: one typed registry for each thing they can add.
+
+A mistake raises `PluginError` in the plugin's own frame, with what is wrong and what to write.
+"""
+
+import builtins
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import attrs
+
+from trellis.errors import PluginError
+from trellis.spi.config import ProviderConfig
+from trellis.spi.demand import DemandSource
+from trellis.spi.provider import Provider
+
+if TYPE_CHECKING:
+    from trellis.openstack.session import Session
+
+_TYPE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
+
+
+@attrs.frozen(kw_only=True)
+class ProviderContext:
+    """What a provider is made with, beside its configuration.
+
+    Attributes:
+        deployment: goes on the tag of everything it makes.
+        session: the account's authenticated road to its cloud.
+    """
+
+    deployment: str
+    session: "Session"
+
+
+ProviderFactory = Callable[[Any, ProviderContext], Provider]
+"""Makes a provider of a configuration (of the class registered with it); does no I/O."""
+
+DemandSourceFactory = Callable[[Any], DemandSource]
+"""Makes a demand source of a configuration (of the class registered with it); does no I/O."""
+
+ImageBuilderFactory = Callable[[Any], object]
+"""Makes an image builder of a configuration (of the class registered with it)."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@attrs.frozen(kw_only=True)
+class Registration(Generic[F]):
+    """One registered type.
+
+    Attributes:
+        plugin: name of the plugin that registered it.
+    """
+
+    type: str
+    factory: F
+    configuration_class: builtins.type
+    plugin: str
+
+
+class Registry(Generic[F]):
+    """Types by name, each with what makes it and what configures it.
+
+    Attributes:
+        what: what is registered, in words.
+        base: class that every configuration class derives from.
+    """
+
+    what: str = "type"
+    base: type = object
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Registration[F]] = {}
+        self._plugin = ""
+        self._closed = False
+
+    def add(self, type: str, factory: F, configuration_class: type) -> None:
+        """Register a type.
+
+        Args:
+            type: name by which the configuration file asks for it: lower case, digits, dashes.
+            factory: makes one.
+            configuration_class: frozen attrs class of what the file says of it.
+
+        Raises:
+            PluginError: the name is taken or malformed, or an argument is not what it must be.
+        """
+        if self._closed:
+            raise PluginError(
+                f"{self.what} {type!r}: it is too late to register, only the hook may"
+            )
+        if not isinstance(type, str) or not _TYPE.match(type):
+            raise PluginError(
+                f"{self.what} {type!r}: a type is at most 40 lower-case letters, digits and dashes"
+            )
+        if not callable(factory):
+            raise PluginError(f"{self.what} {type!r}: the factory {factory!r} cannot be called")
+        self._check_class(type, configuration_class)
+        if earlier := self._entries.get(type):
+            raise PluginError(
+                f"{self.what} {type!r} is already registered by plugin {earlier.plugin!r}: "
+                "choose another name, or disable one of the two plugins"
+            )
+        self._entries[type] = Registration(
+            type=type,
+            factory=factory,
+            configuration_class=configuration_class,
+            plugin=self._plugin,
+        )
+
+    def _check_class(self, type_: str, cls: object) -> None:
+        wanted = f"{self.what} {type_!r}: the configuration class must be"
+        if not isinstance(cls, type):
+            raise PluginError(f"{wanted} a class, not {cls!r}")
+        if not issubclass(cls, self.base):
+            raise PluginError(f"{wanted} a subclass of {self.base.__name__}, not {cls.__name__}")
+        # A plain subclass of an attrs class passes attrs.has and would lose its own fields.
+        if "__attrs_attrs__" not in vars(cls) or not attrs.inspect(cls).is_frozen:
+            raise PluginError(
+                f"{wanted} decorated with @attrs.frozen(kw_only=True); {cls.__name__} is not"
+            )
+
+    def types(self) -> tuple[str, ...]:
+        """The registered types, sorted."""
+        return tuple(sorted(self._entries))
+
+    def get(self, type: str) -> Registration[F] | None:
+        """The registration of a type, or None."""
+        return self._entries.get(type)
+
+    def registrations(self) -> tuple[Registration[F], ...]:
+        """All registrations, by type."""
+        return tuple(self._entries[type_] for type_ in self.types())
+
+    @contextmanager
+    def on_behalf_of(self, plugin: str) -> Iterator[None]:
+        """Note *plugin* on what is added in the block; if the block raises, undo all of it."""
+        before, self._plugin = dict(self._entries), plugin
+        try:
+            yield
+        except BaseException:
+            self._entries = before
+            raise
+        finally:
+            self._plugin = ""
+
+    def close(self) -> None:
+        """Refuse further additions."""
+        self._closed = True
+
+
+class ProviderRegistry(Registry[ProviderFactory]):
+    """The types of provider; `add(type, factory, configuration_class)`.
+
+    The configuration class derives from `ProviderConfig`.
+    """
+
+    what = "provider type"
+    base = ProviderConfig
+
+
+class DemandSourceRegistry(Registry[DemandSourceFactory]):
+    """The types of demand source; `add(type, factory, configuration_class)`."""
+
+    what = "demand source type"
+
+
+class ImageBuilderRegistry(Registry[ImageBuilderFactory]):
+    """The types of image builder; `add(type, factory, configuration_class)`."""
+
+    what = "image builder type"

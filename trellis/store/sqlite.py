@@ -1,0 +1,123 @@
+"""The log in production: a SQLite file, its writes and its reads each on a thread of their own."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+
+from trellis.errors import StoreFailedError
+from trellis.model.records import Key
+from trellis.store.log import ArchivedRow, Contents, Entry, EventRow, Retention
+from trellis.store.schema import MIGRATIONS, Migration
+from trellis.store.sqlite_file import StoreReader, StoreWriter, explained
+
+T = TypeVar("T")
+
+
+class SqliteLog:
+    """A `Log` on a local disk.
+
+    A call that has begun is not cut short by cancellation: a thread cannot be taken back, and
+    a commit is over in milliseconds. On a disk that hangs the call hangs with it.
+
+    Args:
+        path: the file; ``<file>.lock``, ``-wal``, ``-shm`` and copies made before a migration
+            (``.v<N>.bak``) lie beside it.
+        migrations: the steps that lead to this release's schema.
+    """
+
+    def __init__(self, path: str | Path, *, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+        self._path = Path(path)
+        self._migrations = migrations
+        self._writer: StoreWriter | None = None
+        self._reader: StoreReader | None = None
+        self._write_turn: Final = trio.CapacityLimiter(1)
+        self._read_turn: Final = trio.CapacityLimiter(1)
+        self._failure: StoreFailedError | None = None
+
+    async def open(self) -> Contents:
+        """See `Log.open`."""
+        return await self._call(self._open, self._write_turn)
+
+    def _open(self) -> Contents:
+        # One file has one lock, by whichever name and link it is reached.
+        self._path = self._path.resolve()
+        writer = StoreWriter(self._path, self._migrations)
+        try:
+            contents = writer.load()
+            self._reader = StoreReader(self._path)
+        except BaseException:
+            writer.close()
+            raise
+        self._writer = writer
+        return contents
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """See `Log.append`."""
+        if self._failure is not None:
+            raise StoreFailedError(str(self._failure)) from self._failure
+        try:
+            await self._write(lambda writer: writer.append(entries))
+        except StoreFailedError as failure:
+            # After a failed fsync nobody knows what the disk has: only a new start tells.
+            self._failure = failure
+            raise
+
+    async def prune(self, retention: Retention) -> bool:
+        """See `Log.prune`."""
+        return await self._write(lambda writer: writer.prune(retention))
+
+    async def events_after(self, event_id: int, limit: int) -> tuple[EventRow, ...]:
+        """See `Log.events_after`."""
+        return await self._read(lambda reader: reader.events_after(event_id, limit))
+
+    async def events_about(self, subject: str, limit: int) -> tuple[EventRow, ...]:
+        """See `Log.events_about`."""
+        return await self._read(lambda reader: reader.events_about(subject, limit))
+
+    async def archived(self, key: Key) -> ArchivedRow | None:
+        """See `Log.archived`."""
+        return await self._read(lambda reader: reader.archived(key))
+
+    async def archived_page(
+        self, kind: str, *, limit: int, before: int | None
+    ) -> tuple[ArchivedRow, ...]:
+        """See `Log.archived_page`."""
+        return await self._read(lambda reader: reader.archived_page(kind, limit, before))
+
+    async def archived_by_lookup(
+        self, kind: str, lookup: str, *, since: float
+    ) -> ArchivedRow | None:
+        """See `Log.archived_by_lookup`."""
+        return await self._read(lambda reader: reader.archived_by_lookup(kind, lookup, since))
+
+    async def close(self) -> None:
+        """See `Log.close`."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await self._call(reader.close, self._read_turn)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await self._call(writer.close, self._write_turn)
+
+    async def _write(self, work: Callable[[StoreWriter], T]) -> T:
+        writer = self._writer
+        if writer is None:
+            raise StoreFailedError(f"store {self._path} is closed")
+        return await self._call(lambda: work(writer), self._write_turn)
+
+    async def _read(self, work: Callable[[StoreReader], T]) -> T:
+        reader = self._reader
+        if reader is None:
+            raise StoreFailedError(f"store {self._path} is closed")
+        return await self._call(lambda: work(reader), self._read_turn)
+
+    async def _call(self, work: Callable[[], T], turn: trio.CapacityLimiter) -> T:
+        try:
+            return await trio.to_thread.run_sync(work, limiter=turn)
+        except sqlite3.Error as error:
+            raise explained(error, self._path) from error
+        except OSError as error:
+            raise StoreFailedError(f"store {self._path}: {error}") from error

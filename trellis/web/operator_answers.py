@@ -1,0 +1,208 @@
+"""What the face answers operators with: explanations, providers, quota, leaks, plan, events."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from trellis.web.answers import DeclinedAnswer, Next, Time
+
+Figure = Annotated[
+    int | float | str | None,
+    Meta(description='A number, "unlimited", or null where the cloud does not tell.'),
+]
+
+
+class EventAnswer(Struct, frozen=True, kw_only=True):
+    """A fact: one step in the life of a node, request, lease or provider."""
+
+    id: Annotated[str, Meta(description="In commit order; opaque. For Last-Event-ID.")]
+    at: Annotated[Time, Meta(description="When it was recorded. UTC.")]
+    type: Annotated[str, Meta(description="Kind and step: `node.ready`, `request.cancelled`, …")]
+    subject: Annotated[str, Meta(description="Id or name of what it happened to.")]
+    about: Annotated[tuple[str, ...], Meta(description="Ids of others that it concerns.")]
+    why: Annotated[str, Meta(description="The reason in words.")]
+    data: Annotated[dict[str, str], Meta(description="Further facts by name.")]
+
+
+class ResetAnswer(Struct, frozen=True, kw_only=True):
+    """A gap in the event stream."""
+
+    why: Annotated[str, Meta(description="What made the gap.")]
+    remedy: Annotated[str, Meta(description="What to do about it.")]
+
+
+class ExplanationAnswer(Struct, frozen=True, kw_only=True):
+    """Why a request or node is as it is."""
+
+    subject: Annotated[str, Meta(description="Id of the request or node.")]
+    state: Annotated[str, Meta(description="Its state.")]
+    since: Annotated[Time, Meta(description="Since when it is in that state. UTC.")]
+    words: Annotated[str, Meta(description="One or two sentences for a person.")]
+    waits_for: Annotated[str, Meta(description='What would move it on; "" if nothing.')]
+    declined: Annotated[
+        tuple[DeclinedAnswer, ...], Meta(description="Providers that could not serve it.")
+    ]
+    history: Annotated[tuple[EventAnswer, ...], Meta(description="Its events, oldest first.")]
+
+
+class LabelAnswer(Struct, frozen=True, kw_only=True):
+    """One label, who offers it, and its nodes."""
+
+    name: Annotated[str, Meta(description="What requestors ask by.")]
+    min_ready: Annotated[int, Meta(description="How many idle nodes are kept ready.")]
+    offered_by: Annotated[
+        tuple[str, ...], Meta(description="provider/pool of each pool that can make it now.")
+    ]
+    missing: Annotated[
+        dict[str, str], Meta(description="provider/pool of each that cannot, with the reason.")
+    ]
+    nodes: Annotated[dict[str, int], Meta(description="How many nodes of it by state.")]
+    host_key_checking: Annotated[
+        bool, Meta(description="Whether its nodes' SSH host keys are read; false is unsafe.")
+    ]
+
+
+class LabelPage(Struct, frozen=True):
+    """All labels."""
+
+    items: Annotated[tuple[LabelAnswer, ...], Meta(description="As in the configuration.")]
+    next: Next = None
+
+
+class Amounts(Struct, frozen=True, kw_only=True):
+    """How much is used of each thing that clouds count."""
+
+    instances: Annotated[int, Meta(description="Servers.")]
+    cores: Annotated[int, Meta(description="Virtual CPUs.")]
+    ram_mib: Annotated[int, Meta(description="Memory in MiB.")]
+    floating_ips: Annotated[int, Meta(description="Floating IPs.")]
+    volumes: Annotated[int, Meta(description="Volumes.")]
+    volume_gib: Annotated[int, Meta(description="Space of volumes in GiB.")]
+
+
+class LimitsAnswer(Struct, frozen=True, kw_only=True):
+    """The most that may be used of each thing that clouds count."""
+
+    instances: Figure
+    cores: Figure
+    ram_mib: Figure
+    floating_ips: Figure
+    volumes: Figure
+    volume_gib: Figure
+
+
+class QuotaAnswer(Struct, frozen=True, kw_only=True):
+    """A provider's quota as Trellis reckons with it."""
+
+    provider: Annotated[str, Meta(description="Name of the provider.")]
+    limits: Annotated[LimitsAnswer, Meta(description="What its project may use.")]
+    ours: Annotated[
+        Amounts, Meta(description="Reserved: everything of ours that is not proved gone.")
+    ]
+    others: Annotated[Amounts, Meta(description="What others use in the same project.")]
+    read_at: Annotated[Time | None, Meta(description="When the cloud last told. UTC.")]
+    refusals: Annotated[
+        int, Meta(description="Creates that the cloud refused for quota since the start.")
+    ]
+
+
+class QuotaPage(Struct, frozen=True):
+    """The quota of all providers."""
+
+    items: Annotated[tuple[QuotaAnswer, ...], Meta(description="One a provider.")]
+    next: Next = None
+
+
+class PauseAnswer(Struct, frozen=True, kw_only=True):
+    """Who stopped launches, why and until when."""
+
+    by: Annotated[str, Meta(description="Who did.")]
+    reason: Annotated[str, Meta(description="Why.")]
+    since: Annotated[Time, Meta(description="Since when. UTC.")]
+    until: Annotated[Time | None, Meta(description="Until when. UTC; null is until resumed.")]
+    drain: Annotated[bool, Meta(description="Whether idle nodes are deleted too.")]
+
+
+class PoolAnswer(Struct, frozen=True, kw_only=True):
+    """One pool of a provider."""
+
+    name: Annotated[str, Meta(description="Its name in the configuration.")]
+    labels: Annotated[tuple[str, ...], Meta(description="The labels it is to offer.")]
+    limits: Annotated[LimitsAnswer, Meta(description="The pool's own limits.")]
+    used: Annotated[Amounts, Meta(description="What its nodes hold.")]
+    missing: Annotated[dict[str, str], Meta(description="By label, what the cloud lacks for it.")]
+
+
+class ProviderAnswer(Struct, frozen=True, kw_only=True):
+    """One provider: whether it can be used and why, its pools, and the counts that matter."""
+
+    name: Annotated[str, Meta(description="Its name in the configuration.")]
+    type: Annotated[str, Meta(description="The provider type, which a plugin registered.")]
+    cloud: Annotated[str, Meta(description="The cloud, as in clouds.yaml.")]
+    region: Annotated[str, Meta(description="The region of that cloud.")]
+    health: Annotated[str, Meta(description="starting, available or unavailable.")]
+    reason: Annotated[str, Meta(description='Why it is not available; "" if it is.')]
+    since: Annotated[Time, Meta(description="Since when. UTC.")]
+    pause: Annotated[PauseAnswer | None, Meta(description="Set while launches are stopped.")]
+    pools: Annotated[tuple[PoolAnswer, ...], Meta(description="Its pools.")]
+    nodes: Annotated[dict[str, int], Meta(description="How many nodes by state.")]
+    quota: Annotated[QuotaAnswer, Meta(description="Its quota.")]
+    backoffs: Annotated[
+        dict[str, str],
+        Meta(description="Pool, flavor and zone held back for want of capacity, until when."),
+    ]
+    sweep: Annotated[
+        str, Meta(description="What happens to leaks: report, delete, or stopped with the alarm.")
+    ]
+    api_calls: Annotated[
+        dict[str, int], Meta(description="Calls to the cloud since the start, by kind.")
+    ]
+
+
+class ProviderPage(Struct, frozen=True):
+    """All providers."""
+
+    items: Annotated[tuple[ProviderAnswer, ...], Meta(description="As in the configuration.")]
+    next: Next = None
+
+
+class LeakAnswer(Struct, frozen=True, kw_only=True):
+    """A thing in a cloud that is tagged ours and that no record claims."""
+
+    id: Annotated[str, Meta(description="For deleting or adopting it.")]
+    provider: Annotated[str, Meta(description="Where it is.")]
+    kind: Annotated[str, Meta(description="server, floating-ip, port, volume or keypair.")]
+    external_id: Annotated[str, Meta(description="The cloud's id of it.")]
+    node_id: Annotated[str | None, Meta(description="The node its tag names.")]
+    first_seen: Annotated[Time, Meta(description="When it was first seen unclaimed. UTC.")]
+    sightings: Annotated[int, Meta(description="In how many lists it has been seen.")]
+    note: Annotated[str, Meta(description="What is done about it, or waited for.")]
+
+
+class LeakPage(Struct, frozen=True):
+    """All leaks that are known."""
+
+    items: Annotated[tuple[LeakAnswer, ...], Meta(description="Oldest first.")]
+    next: Next = None
+
+
+class StepAnswer(Struct, frozen=True, kw_only=True):
+    """One thing the scheduler would do now, or leave."""
+
+    action: Annotated[str, Meta(description="What: launch, assign, delete, wait, …")]
+    subject: Annotated[str, Meta(description="To what: a request, a node or a label.")]
+    reason: Annotated[str, Meta(description="Why.")]
+
+
+class PlanPage(Struct, frozen=True):
+    """What the scheduler would do now."""
+
+    items: Annotated[tuple[StepAnswer, ...], Meta(description="In the order it would.")]
+    next: Next = None
+
+
+class HealthAnswer(Struct, frozen=True, kw_only=True):
+    """Whether the daemon lives, or is ready."""
+
+    status: Annotated[str, Meta(description='"ok".')]
+    detail: Annotated[str, Meta(description="More, in words.")] = ""

@@ -1,0 +1,152 @@
+"""From what the board says to what the face shows operators."""
+
+import math
+
+import attrs
+
+from trellis.model.quota import RESOURCE_NAMES, Limits, Resources
+from trellis.model.records import Event
+from trellis.model.status import (
+    Explanation,
+    LabelStatus,
+    Leak,
+    PlannedStep,
+    PoolStatus,
+    ProviderStatus,
+    QuotaStatus,
+)
+from trellis.web.operator_answers import (
+    Amounts,
+    EventAnswer,
+    ExplanationAnswer,
+    LabelAnswer,
+    LeakAnswer,
+    LimitsAnswer,
+    PauseAnswer,
+    PoolAnswer,
+    ProviderAnswer,
+    QuotaAnswer,
+    StepAnswer,
+)
+from trellis.web.views import declined_answer, maybe_moment, moment
+
+
+def event_answer(event: Event) -> EventAnswer:
+    """An event; its id is text, since clients are not to count with it."""
+    return EventAnswer(
+        id=str(event.id),
+        at=moment(event.at),
+        type=event.type,
+        subject=event.subject,
+        about=event.about,
+        why=event.why,
+        data=dict(event.data),
+    )
+
+
+def explanation_answer(explanation: Explanation) -> ExplanationAnswer:
+    """The answer to *why*."""
+    return ExplanationAnswer(
+        subject=explanation.subject,
+        state=explanation.state,
+        since=moment(explanation.since),
+        words=explanation.words,
+        waits_for=explanation.waits_for,
+        declined=tuple(declined_answer(declined) for declined in explanation.declined),
+        history=tuple(event_answer(event) for event in explanation.history),
+    )
+
+
+def label_answer(label: LabelStatus) -> LabelAnswer:
+    """A label and who offers it."""
+    return LabelAnswer(
+        name=label.name,
+        min_ready=label.min_ready,
+        offered_by=label.offered_by,
+        missing=dict(label.missing),
+        nodes=dict(label.nodes),
+        host_key_checking=label.host_key_checking,
+    )
+
+
+def provider_answer(provider: ProviderStatus) -> ProviderAnswer:
+    """A provider and its pools."""
+    pause = provider.pause
+    return ProviderAnswer(
+        name=provider.name,
+        type=provider.type,
+        cloud=provider.cloud,
+        region=provider.region,
+        health=provider.health.value,
+        reason=provider.reason,
+        since=moment(provider.since),
+        pause=None
+        if pause is None
+        else PauseAnswer(
+            by=pause.by,
+            reason=pause.reason,
+            since=moment(pause.since),
+            until=maybe_moment(pause.until),
+            drain=pause.drain,
+        ),
+        pools=tuple(_pool_answer(pool) for pool in provider.pools),
+        nodes=dict(provider.nodes),
+        quota=quota_answer(provider.quota),
+        backoffs=dict(provider.backoffs),
+        sweep=provider.sweep,
+        api_calls=dict(provider.api_calls),
+    )
+
+
+def quota_answer(quota: QuotaStatus) -> QuotaAnswer:
+    """A provider's quota."""
+    return QuotaAnswer(
+        provider=quota.provider,
+        limits=_limits_answer(quota.limits),
+        ours=_amounts(quota.ours),
+        others=_amounts(quota.others),
+        read_at=maybe_moment(quota.read_at),
+        refusals=quota.refusals,
+    )
+
+
+def leak_answer(leak: Leak) -> LeakAnswer:
+    """A leak and what is done about it."""
+    return LeakAnswer(
+        id=leak.id,
+        provider=leak.provider,
+        kind=leak.kind,
+        external_id=leak.external_id,
+        node_id=leak.node_id,
+        first_seen=moment(leak.first_seen),
+        sightings=leak.sightings,
+        note=leak.note,
+    )
+
+
+def step_answer(step: PlannedStep) -> StepAnswer:
+    """One step of the plan."""
+    return StepAnswer(action=step.action, subject=step.subject, reason=step.reason)
+
+
+def _pool_answer(pool: PoolStatus) -> PoolAnswer:
+    return PoolAnswer(
+        name=pool.name,
+        labels=pool.labels,
+        limits=_limits_answer(pool.limits),
+        used=_amounts(pool.used),
+        missing=dict(pool.missing),
+    )
+
+
+def _limits_answer(limits: Limits) -> LimitsAnswer:
+    shown: dict[str, int | float | str | None] = {}
+    for name in RESOURCE_NAMES:
+        limit = getattr(limits, name)
+        # JSON has no infinity.
+        shown[name] = "unlimited" if limit == math.inf else limit
+    return LimitsAnswer(**shown)
+
+
+def _amounts(resources: Resources) -> Amounts:
+    return Amounts(**attrs.asdict(resources))

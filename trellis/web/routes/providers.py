@@ -1,0 +1,71 @@
+"""Labels, providers and quota: what can be had, from where, and how much of it."""
+
+from typing import Final
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import RawBody
+
+from trellis.web.bodies import DrainBody, NoBody, PauseBody
+from trellis.web.desk import Desk
+from trellis.web.operator_answers import LabelPage, ProviderAnswer, ProviderPage, QuotaPage
+from trellis.web.operator_views import label_answer, provider_answer, quota_answer
+from trellis.web.reading import read_optional
+from trellis.web.routes.params import ProviderPath
+
+
+@get("/labels")
+async def list_labels(desk: NamedDependency[Desk]) -> LabelPage:
+    """List the labels, who offers them, and their nodes by state."""
+    return LabelPage(tuple(label_answer(label) for label in desk.board.labels()))
+
+
+@get("/providers")
+async def list_providers(desk: NamedDependency[Desk]) -> ProviderPage:
+    """List the providers, and whether and why each can or cannot be used."""
+    return ProviderPage(tuple(provider_answer(provider) for provider in desk.board.providers()))
+
+
+@get("/providers/{name:str}")
+async def show_provider(name: ProviderPath, desk: NamedDependency[Desk]) -> ProviderAnswer:
+    """Show one provider."""
+    return provider_answer(desk.board.provider(name))
+
+
+@post("/providers/{name:str}/pause", status_code=200)
+async def pause_provider(
+    name: ProviderPath, desk: NamedDependency[Desk], body: RawBody
+) -> ProviderAnswer:
+    """Stop launches at a provider; its nodes live on. Survives a restart of the daemon."""
+    word = read_optional(PauseBody, body)
+    return provider_answer(await desk.board.pause(name, word.by, word.reason, word.for_s))
+
+
+@post("/providers/{name:str}/resume", status_code=200)
+async def resume_provider(
+    name: ProviderPath, desk: NamedDependency[Desk], body: RawBody
+) -> ProviderAnswer:
+    """Let a paused or drained provider launch again. Fine on one that does."""
+    read_optional(NoBody, body)
+    return provider_answer(await desk.board.resume(name))
+
+
+@post("/providers/{name:str}/drain", status_code=200)
+async def drain_provider(
+    name: ProviderPath, desk: NamedDependency[Desk], body: RawBody
+) -> ProviderAnswer:
+    """Stop launches at a provider and delete its idle nodes; leased and held ones stay."""
+    word = read_optional(DrainBody, body)
+    return provider_answer(await desk.board.drain(name, word.by, word.reason))
+
+
+@get("/quota")
+async def list_quota(desk: NamedDependency[Desk]) -> QuotaPage:
+    """List the quota of every provider: its limits, our share, and others'."""
+    return QuotaPage(tuple(quota_answer(quota) for quota in desk.board.quota()))
+
+
+HANDLERS: Final = (
+    list_labels, list_providers, show_provider, pause_provider, resume_provider, drain_provider,
+    list_quota,
+)  # fmt: skip

@@ -7,6 +7,7 @@ from tests.control.scripted_provider import ScriptedProvider, a_row
 from trellis.control.health import ProviderHealth
 from trellis.control.sweep import AGAIN_AFTER_S, Sweep
 from trellis.model.node import NodeState, ResourceKind
+from trellis.model.provider import ProviderRecord
 from trellis.spi.provider import InstanceState, Leftover, Listing, Tag
 from trellis.testing.builders import a_home, a_node, a_server
 
@@ -15,6 +16,7 @@ class Swept:
     def __init__(self, mode="delete", nodes=(), issued=1000):
         self.provider = ScriptedProvider()
         self.now = 0.0
+        self.words = ProviderRecord(name="alpha")
         self.sweep = Sweep(
             name="alpha",
             deployment="test",
@@ -24,6 +26,7 @@ class Swept:
             wall=lambda: self.now,
             issued=lambda node_id: int(node_id) < issued,
             nodes=lambda: {node.id: node for node in nodes},
+            words=lambda: self.words,
         )
 
     def see(self, *rows):
@@ -138,7 +141,7 @@ async def test_a_person_can_adopt_what_is_strange(autojump_clock):
     swept.see(a_row())
     swept.see(a_row())
 
-    assert swept.sweep.adopt("server-1")
+    swept.words = ProviderRecord(name="alpha", adopted=("server-1",))
     await swept.act()
 
     assert swept.sweep.alarm == ""
@@ -153,7 +156,7 @@ async def test_report_reports_until_a_person_says_delete(autojump_clock):
     await swept.act()
     assert swept.provider.deleted == []
 
-    swept.sweep.condemn("server-1")
+    swept.words = ProviderRecord(name="alpha", condemned=("server-1",))
     await swept.act()
 
     assert swept.provider.deleted == ["server-1"]

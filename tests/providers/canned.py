@@ -31,7 +31,7 @@ CI_NET = SAMPLES["networks"]["networks"][0]["id"]
 PUBLIC = SAMPLES["networks"]["networks"][1]["id"]
 TAG = Tag(deployment="d", node_id=NodeId("0000000042"))
 SERVER = "f49e6cff-ea70-41fd-8426-b25291f558ea"
-Reply = tuple[int, Any]
+HOME = SessionHome(project_id="p1", region="R1", endpoint="http://nova/v2.1")
 STOCK: Mapping[str, Any] = {
     "GET compute /flavors/detail": SAMPLES["flavors detail"],
     "GET compute /os-availability-zone": SAMPLES["availability zones: compute"],
@@ -76,7 +76,7 @@ class CannedSession:
     replies: dict[str, Any] = attrs.field(factory=lambda: dict(STOCK))
     made: list[Made] = attrs.field(factory=list)
     turns: list[tuple[str, Verb]] = attrs.field(factory=list)
-    at: SessionHome = SessionHome(project_id="p1", region="R1", endpoint="http://nova/v2.1")
+    at: SessionHome = HOME
     cloud: str = "acme"
 
     async def request(

@@ -9,7 +9,7 @@ from trellis.spi.config import PoolConfig
 
 def test_label_needs_one_kind_of_image():
     """Neither and both are refused with the two keys named."""
-    with pytest.raises(ValueError, match="one of image .* and cloud-image"):
+    with pytest.raises(ValueError, match=r"one of image .* and cloud-image"):
         OpenStackLabelConfig(name="small", flavor_name="f")
     with pytest.raises(ValueError, match="not both"):
         OpenStackLabelConfig(name="small", flavor_name="f", image="a", cloud_image="b")

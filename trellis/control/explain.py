@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from trellis.control.fleet import Fleet
-from trellis.model.node import Node, NodeState, ResourceKind
+from trellis.model.node import Node, NodeState
 from trellis.model.records import Event
 from trellis.model.request import Declined, NodeRequest, RequestState
 from trellis.model.status import Explanation
@@ -131,8 +131,9 @@ def _step(node: Node) -> str:
     if node.active_at is None:
         return f"waits for server {server.external_id} to become active"
     if node.addresses is None:
-        floating = node.resource(ResourceKind.FLOATING_IP)
-        return "waits for a floating IP" if floating is not None else "waits for an address"
+        return "waits for an address"
+    if node.wants_public:
+        return "waits for a floating IP"
     return f"waits to be reachable at {node.addresses.interface_ip}"
 
 

@@ -45,6 +45,7 @@ class Fleet:
         self.quota_used: dict[str, Resources] = {}
         self.quota_freeing: dict[str, Resources] = {}
         self.pool_used: dict[tuple[str, str], Resources] = {}
+        self.by_external: dict[str, NodeId] = {}
         self.key_owners: dict[str, NodeId] = {}
         self.requests: dict[RequestId, NodeRequest] = {}
         self.queues: dict[QueueShape, list[NodeRequest]] = {}
@@ -116,6 +117,8 @@ class Fleet:
             self.idle.setdefault((node.provider, node.label), {})[node.id] = node
         if node.state is NodeState.BUILDING and node.allocated_to is None:
             self.warming[node.label] += 1
+        if node.external_id is not None:
+            self.by_external[node.external_id] = node.id
         for key in node.host_keys:
             self.key_owners[key] = node.id
 
@@ -125,6 +128,8 @@ class Fleet:
         self.label_states[node.label][node.state.value] -= 1
         self.provider_states[node.provider][node.state.value] -= 1
         self._count(node, -1)
+        if node.external_id is not None:
+            self.by_external.pop(node.external_id, None)
         if node.allocated_to is not None and node.state in _STANDING:
             standing = self.slots[node.allocated_to]
             del standing[node.id]

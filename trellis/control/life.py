@@ -26,13 +26,15 @@ from trellis.errors import (
     CloudError,
     MisconfiguredError,
     NoCapacityError,
+    NotFoundError,
     QuotaExceededError,
+    RejectedError,
     RetryLaterError,
     TrellisError,
     UnreachableError,
 )
 from trellis.model.names import NodeId
-from trellis.model.node import Addresses, Node, NodeState, Resource, ResourceKind
+from trellis.model.node import Node, NodeState, Resource, ResourceKind
 from trellis.model.records import Change
 from trellis.model.request import NodeRequest, RequestState
 from trellis.scheduler.snapshot import Spot
@@ -80,6 +82,7 @@ class Life:
         twin_of: the other node a host key was seen on lately, if any (rule 11).
         spots: flavors and zones the cloud had no capacity for.
         labels: pool and label whose launches failed.
+        read_anew: asks for the inventory to be read again soon.
     """
 
     config: ProviderConfig
@@ -93,6 +96,7 @@ class Life:
     twin_of: Callable[[str, NodeId], NodeId | None]
     spots: Holds[tuple[str, Spot]]
     labels: Holds[tuple[str, str]]
+    read_anew: Callable[[], None]
     _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
 
     # ------------------------------------------------------------------------- the launch
@@ -124,6 +128,8 @@ class Life:
             self.health.failed(error)
             await self._end(node_id, NodeState.ABORTED, str(error))
         except (CloudError, NotReachableError, _BootError) as error:
+            if isinstance(error, RejectedError | NotFoundError):
+                self.read_anew()  # an id of the inventory may be stale (quirks.md 1 §2.6)
             self.labels.hold((node.pool, node.label), f"launch failed: {error}")
             await self._end(node_id, NodeState.FAILED, str(error))
         except trio.TooSlowError:
@@ -212,39 +218,23 @@ class Life:
                 active_at=now,
                 boot_by=now + self.config.boot_timeout,
                 az=n.az or row.az,
-                addresses=None if row.needs_public else row.addresses,
+                addresses=row.addresses,
+                wants_public=row.needs_public,
             ),
         )
 
     async def _ensure_public(self, node: Node) -> Node:
         """It has the public address its configuration wants; most clouds give it at once."""
-        if node.addresses is not None:
+        if not node.wants_public:
             return node
         external_id = node.external_id
         assert external_id is not None
         if node.resource(ResourceKind.FLOATING_IP) is None:
             node = await self._intend(node.id, ResourceKind.FLOATING_IP)
-        floating = node.resource(ResourceKind.FLOATING_IP)
-        assert floating is not None
-        if floating.in_doubt:
-            floating_id = await self._patiently(
-                lambda: self.provider.attach_public(self._tag(node), external_id)
-            )
-            node = await self._made(node.id, ResourceKind.FLOATING_IP, floating_id)
-        addresses = await self._public_addresses(external_id)
-        return await self._note(node.id, lambda n: attrs.evolve(n, addresses=addresses))
-
-    async def _public_addresses(self, external_id: str) -> Addresses:
-        """Nova shows a floating IP a moment after Neutron has it (quirks.md part 1 §3.1)."""
-        pause_s = 0.5
-        while True:
-            row = await self._patiently(lambda: self.provider.get(external_id))
-            if row.addresses is not None and not row.needs_public:
-                return row.addresses
-            if row.state is not InstanceState.ACTIVE:
-                raise _BootError(f"the server became {row.state.value} before it was reachable")
-            await trio.sleep(pause_s)
-            pause_s = min(5.0, pause_s * 2)
+        given = await self._patiently(
+            lambda: self.provider.attach_public(self._tag(node), external_id)
+        )
+        return await self._made(node.id, ResourceKind.FLOATING_IP, given.external_id, given.address)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call that may be repeated until the cloud answers it, or time is up."""
@@ -407,13 +397,19 @@ class Life:
         intent = Resource(kind=kind, sent_at=self.world.wall())
         return await self._note(node_id, lambda n: attrs.evolve(n.with_resource(intent), home=home))
 
-    async def _made(self, node_id: NodeId, kind: ResourceKind, external_id: str) -> Node:
+    async def _made(
+        self, node_id: NodeId, kind: ResourceKind, external_id: str, address: str | None = None
+    ) -> Node:
         """Record what the cloud called a thing; done also when the launch has been ended."""
 
         def with_id(node: Node) -> Node:
             resource = node.resource(kind)
             assert resource is not None
-            return node.with_resource(attrs.evolve(resource, external_id=external_id))
+            node = node.with_resource(attrs.evolve(resource, external_id=external_id))
+            if address is None or node.addresses is None:
+                return node
+            public = attrs.evolve(node.addresses, interface_ip=address, public_ipv4=address)
+            return attrs.evolve(node, addresses=public, wants_public=False)
 
         return _building(await amend(self.store, Node, node_id, with_id))
 

@@ -4,6 +4,7 @@ Implements `trellis.control.board.Board` on the records and the running provider
 """
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TypeVar
@@ -16,7 +17,6 @@ from trellis.control.fleet import Fleet
 from trellis.control.measures import Measures
 from trellis.control.provider import RunningProvider, own_limits
 from trellis.control.scheduling import Scheduling
-from trellis.control.sweep import Sweep
 from trellis.errors import RefusedError, UnknownIdError
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
@@ -34,9 +34,11 @@ from trellis.model.status import (
     QuotaStatus,
 )
 from trellis.store.store import Store
+from trellis.store.watch import RESET
 from trellis.world import World
 
 R = TypeVar("R", Node, NodeRequest)
+_MARK = re.compile(r"[0-9a-f.-]{1,60}\Z")
 
 
 @attrs.frozen(kw_only=True)
@@ -89,7 +91,7 @@ class Operator:
 
         if gone:
             return await self._gone(Node, wanted, limit, after)
-        return _live(self._fleet.nodes.values(), wanted, limit, after)
+        return _live(self._fleet.nodes.values(), wanted, limit, after, lambda node: node.id)
 
     async def node(self, node_id: NodeId) -> Node:
         """See `Board.node`."""
@@ -130,7 +132,7 @@ class Operator:
 
         if gone:
             return await self._gone(NodeRequest, wanted, limit, after)
-        return _live(self._fleet.requests.values(), wanted, limit, after)
+        return _live(self._fleet.requests.values(), wanted, limit, after, _age)
 
     async def _gone(
         self, cls: type[R], wanted: Callable[[R], bool], limit: int, after: str | None
@@ -286,11 +288,17 @@ class Operator:
 
     async def _set_pause(self, name: str, pause: Pause | None, why: str) -> None:
         self._running(name)
+        await self._decide(name, lambda record: attrs.evolve(record, pause=pause), why)
+        self._scheduling.nudge()
+
+    async def _decide(
+        self, name: str, change: Callable[[ProviderRecord], ProviderRecord], why: str
+    ) -> None:
+        """Record a person's word about a provider, durably."""
         before = self._store.head(ProviderRecord, name)
-        after = attrs.evolve(before or ProviderRecord(name=name), pause=pause)
+        after = change(before or ProviderRecord(name=name))
         if after != before:
             await self._store.commit([Change(before, after, why=why)])
-        self._scheduling.nudge()
 
     # ---------------------------------------------------------------------------- leaks
 
@@ -305,21 +313,28 @@ class Operator:
 
     async def delete_leak(self, leak_id: str) -> Leak:
         """See `Board.delete_leak`."""
-        sweep, leak = self._leak(leak_id)
-        sweep.condemn(leak.external_id)
+        name, leak = self._leak(leak_id)
+        await self._decide(
+            name,
+            lambda r: attrs.evolve(r, condemned=_with(r.condemned, leak.external_id)),
+            f"leak {leak.external_id} is to be deleted",
+        )
         return self._leak(leak_id)[1]
 
     async def adopt_leak(self, leak_id: str) -> Leak:
         """See `Board.adopt_leak`."""
-        sweep, leak = self._leak(leak_id)
-        sweep.adopt(leak.external_id)
+        name, leak = self._leak(leak_id)
+        await self._decide(
+            name,
+            lambda r: attrs.evolve(r, adopted=_with(r.adopted, leak.external_id)),
+            f"{leak.external_id} is ours, though its node id was never issued",
+        )
         return self._leak(leak_id)[1]
 
-    def _leak(self, leak_id: str) -> tuple[Sweep, Leak]:
-        for running in self._providers.values():
-            for leak in running.sweep.leaks() if running.sweep is not None else ():
-                if leak.id == leak_id and running.sweep is not None:
-                    return running.sweep, leak
+    def _leak(self, leak_id: str) -> tuple[str, Leak]:
+        for leak in self.leaks():
+            if leak.id == leak_id:
+                return leak.provider, leak
         raise UnknownIdError(
             f"there is no leak {leak_id}", remedy="'trellis leak list' shows what there is"
         )
@@ -334,9 +349,13 @@ class Operator:
         """See `Board.last_event`."""
         return self._store.last_event
 
-    def events(self, after: int) -> AsyncIterator[Event | Reset]:
+    async def events(self, after: int) -> AsyncIterator[Event | Reset]:
         """See `Board.events`."""
-        return self._store.watch(after)
+        async for event in self._store.watch(after):
+            if event.type == RESET:
+                yield Reset(id=event.id, why=event.why)
+            else:
+                yield event
 
     def ready(self) -> tuple[bool, str]:
         """See `Board.ready`."""
@@ -352,6 +371,10 @@ class Operator:
         return self._measures.read()
 
 
+def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:
+    return known if one in known else (*known, one)
+
+
 def _sweep(running: RunningProvider) -> str:
     if running.sweep is not None and running.sweep.alarm:
         return f"stopped: {running.sweep.alarm}"
@@ -363,16 +386,18 @@ def _live(
     wanted: Callable[[R], bool],
     limit: int,
     after: str | None,
+    mark: Callable[[R], str],
 ) -> Page[R]:
-    if after is not None and not after.isalnum():
+    """A stretch of the live records in the order of their marks, which are texts of one length."""
+    if after is not None and not _MARK.match(after):
         raise _strange(after)
-    chosen = [r for r in _in_order(records) if wanted(r) and r.id > (after or "")]
-    more = chosen[limit - 1].id if len(chosen) > limit else None
-    return Page(items=tuple(chosen[:limit]), next=more)
+    found = sorted((mark(r), r.id, r) for r in records if wanted(r) and mark(r) > (after or ""))
+    more = found[limit - 1][0] if len(found) > limit else None
+    return Page(items=tuple(record for _, _, record in found[:limit]), next=more)
 
 
-def _in_order(records: Iterable[R]) -> list[R]:
-    return sorted(records, key=lambda record: record.id)
+def _age(request: NodeRequest) -> str:
+    return f"{request.created_at:017.6f}-{request.id}"
 
 
 def _strange(after: str) -> RefusedError:

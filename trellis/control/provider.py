@@ -16,6 +16,7 @@ from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import ProviderHealth
 from trellis.control.holds import Holds
 from trellis.control.life import Life
+from trellis.control.nudge import Nudge
 from trellis.control.quota import Quota
 from trellis.control.ssh_scan import NotReachableError, read_banner
 from trellis.control.sweep import Sweep
@@ -36,6 +37,7 @@ from trellis.world import World
 log = structlog.get_logger()
 
 QUOTA_EVERY_S = 60.0
+QUOTA_SOONEST_S = 1.0
 INVENTORY_EVERY_S = 900.0
 PROBE_FIRST_S = 5.0
 PROBE_MOST_S = 60.0
@@ -103,9 +105,11 @@ class RunningProvider:
         self._deployment, self._connect = deployment, connect
         self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
         self.inventory: Inventory | None = None
-        self.health = ProviderHealth(config.name, world.wall, nudge)
+        self.health = ProviderHealth(config.name, world.wall, self._health_changed)
         self.spots: Holds[tuple[str, Spot]] = Holds(world.wall, first_s=30.0, most_s=600.0)
         self.labels: Holds[tuple[str, str]] = Holds(world.wall, first_s=15.0, most_s=600.0)
+        self._inventory_wanted, self._quota_wanted = Nudge(), Nudge()
+        quota.wakers.append(self._quota_wanted)
         self._works: _Works | None = None
         self._at_work: set[NodeId] = set()
         self._work: trio.MemorySendChannel[NodeId] | None = None
@@ -157,6 +161,7 @@ class RunningProvider:
             wall=self._world.wall,
             issued=self._issued,
             nodes=self.nodes,
+            words=self.record,
         )
         watcher = Watcher(
             provider,
@@ -177,6 +182,7 @@ class RunningProvider:
             twin_of=self._twin_of,
             spots=self.spots,
             labels=self.labels,
+            read_anew=self._inventory_wanted,
         )
         return _Works(
             connected=connected, provider=provider, watcher=watcher, life=life, sweep=sweep
@@ -230,21 +236,24 @@ class RunningProvider:
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
             self.inventory = inventory
-            foreign = self._foreign_home(inventory)
-            if foreign:
+            if foreign := self._foreign_home(inventory):
                 self.health.closed_for(foreign)
-            else:
-                self.health.opened()
-                wait_s = PROBE_FIRST_S
+                await trio.sleep(wait_s)
+                wait_s = min(PROBE_MOST_S, wait_s * 2)
+                continue
+            self.health.opened()
+            wait_s = PROBE_FIRST_S
             self._nudge()
             for (pool, label), reason in inventory.missing.items():
                 log.warning("label_missing", pool=pool, label=label, reason=reason)
-            await self._until_inventory_is_old()
+            await self._inventory_wanted.wait(at_most=INVENTORY_EVERY_S)
+            await trio.sleep(PROBE_FIRST_S)  # however often it is wanted
 
-    async def _until_inventory_is_old(self) -> None:
-        with trio.move_on_after(INVENTORY_EVERY_S):
-            while self.health.state is Health.AVAILABLE:
-                await trio.sleep(PROBE_FIRST_S)
+    def _health_changed(self) -> None:
+        """Tell the planner, and have one who has become unusable probed."""
+        self._nudge()
+        if self.health.state is Health.UNAVAILABLE:
+            self._inventory_wanted()
 
     def _foreign_home(self, inventory: Inventory) -> str:
         """Why this is not the project our records speak of; "" if it is (rule 2)."""
@@ -259,20 +268,17 @@ class RunningProvider:
 
     async def _keep_quota(self, provider: Provider) -> None:
         """Read the quota each minute, and at once after the cloud refused for it."""
-        read_at = trio.current_time() - QUOTA_EVERY_S
         while True:
-            await trio.sleep(1.0)
-            due = trio.current_time() - read_at >= QUOTA_EVERY_S
-            if self.inventory is None or not (due or self.quota.stale):
+            await self._quota_wanted.wait(at_most=QUOTA_EVERY_S)
+            if self.inventory is None:
                 continue
             try:
                 await self._read_quota(provider)
             except CloudError as error:
                 self.health.failed(error)
-                await trio.sleep(PROBE_FIRST_S)
             else:
-                read_at = trio.current_time()
                 self._nudge()
+            await trio.sleep(QUOTA_SOONEST_S)
 
     async def _read_quota(self, provider: Provider) -> None:
         before_certain, before_possible = self._ours()
@@ -304,9 +310,8 @@ class RunningProvider:
         """A row nobody waits for: of a node that just sits there, or of one that died."""
         if row.state in (InstanceState.ACTIVE, InstanceState.BUILDING, InstanceState.DELETING):
             return
-        assert row.tag is not None
-        node = self.nodes().get(row.tag.node_id)
-        if node is None or node.external_id != row.external_id:
+        node = self.nodes().get(self._fleet.by_external.get(row.external_id, NodeId("")))
+        if node is None:
             return
         alive = node.state in (NodeState.READY, NodeState.IN_USE, NodeState.HOLD)
         if alive and self._dead is not None:
@@ -366,10 +371,12 @@ class RunningProvider:
             closed=self._paused() or self.health.closed,
             quota=self.quota.name,
             launch_retries=self.config.launch_retries,
+            launches_left=self._launches_left(),
             pools=[
                 PoolView(
                     name=pool.name,
                     limits=own_limits(pool),
+                    ignores_quota=pool.ignore_provider_quota,
                     used=self._fleet.pool_used.get((self.config.name, pool.name), Resources()),
                     offers={
                         label.name: offers[pool.name, label.name]
@@ -383,6 +390,13 @@ class RunningProvider:
             ],
             zone_nodes=self._fleet.zone_nodes.get(self.config.name, {}),
         )
+
+    def _launches_left(self) -> int | None:
+        most = self.config.max_concurrency
+        if most is None:
+            return None
+        states = self._fleet.provider_states.get(self.config.name)
+        return most - (states[NodeState.BUILDING.value] if states is not None else 0)
 
     def offer(self, pool: str, label: str) -> Offer | None:
         """What a label of a pool came down to in the cloud, if it did."""

@@ -18,7 +18,12 @@ MOST_REFUSAL_S = 300.0
 
 
 class Quota:
-    """The quota of one project in one region, shared by all providers that draw on it."""
+    """The quota of one project in one region, shared by all providers that draw on it.
+
+    Attributes:
+        refusals: creates that the cloud refused for it since the start.
+        wakers: called when it should be read anew at once.
+    """
 
     def __init__(self, name: str, wall: Callable[[], float]) -> None:
         self.name = name
@@ -28,7 +33,7 @@ class Quota:
         self.refusals = 0
         self._refused_until = 0.0
         self._refusal_s = FIRST_REFUSAL_S / 2
-        self.stale = True
+        self.wakers: list[Callable[[], None]] = []
 
     def learn(self, reading: QuotaReading, *, certain: Resources, possible: Resources) -> None:
         """Take in a reading.
@@ -47,12 +52,12 @@ class Quota:
                 for name in RESOURCE_NAMES
             }
         )
-        self.stale = False
 
     def refused(self) -> None:
         """The cloud refused a create for quota: hold it to be full, and read it anew."""
         self.refusals += 1
-        self.stale = True
+        for wake in self.wakers:
+            wake()
         now = self._wall()
         if now >= self._refused_until:
             self._refusal_s = min(MOST_REFUSAL_S, self._refusal_s * 2)

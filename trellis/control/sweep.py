@@ -14,6 +14,7 @@ from trellis.control.health import ProviderHealth
 from trellis.errors import CloudError
 from trellis.model.names import NodeId
 from trellis.model.node import Node, Resource, ResourceKind
+from trellis.model.provider import ProviderRecord
 from trellis.model.status import Leak
 from trellis.spi.provider import Gone, Instance, InstanceState, Leftover, Listing, Provider, Tag
 
@@ -34,7 +35,6 @@ class _Suspect:
     last_seen: float
     sightings: int = 1
     deleting: bool = False
-    condemned: bool = False
     note: str = ""
 
 
@@ -46,7 +46,7 @@ class Sweep:
         mode: ``report`` or ``delete``.
         issued: tells whether the store ever issued a node id.
         nodes: the live nodes of this provider.
-        alarm: why the sweep has stopped; "" while it has not.
+        words: what people have decided about single leaks.
     """
 
     name: str
@@ -57,9 +57,9 @@ class Sweep:
     wall: Callable[[], float]
     issued: Callable[[NodeId], bool]
     nodes: Callable[[], Mapping[NodeId, Node]]
-    alarm: str = attrs.field(default="", init=False)
+    words: Callable[[], ProviderRecord]
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
-    _adopted: set[str] = attrs.field(factory=set, init=False)
+    _alarmed: bool = attrs.field(default=False, init=False)
 
     # ----------------------------------------------------------------------- looking
 
@@ -73,8 +73,8 @@ class Sweep:
                 row
             ):
                 seen[row.external_id] = row.tag
-        self._stop_at_strange_ids(seen)
         self._note(ResourceKind.SERVER, seen)
+        self._tell()
 
     def see_leftovers(self, leftovers: tuple[Leftover, ...]) -> None:
         """Compare floating IPs, ports and keypairs of ours with the records."""
@@ -99,23 +99,15 @@ class Sweep:
         # In doubt claims whatever turns up; an id on record claims that one server only.
         return server is None or not (server.in_doubt or server.external_id == row.external_id)
 
-    def _stop_at_strange_ids(self, seen: Mapping[str, Tag]) -> None:
-        strange = sorted(
-            external_id
-            for external_id, tag in seen.items()
-            if not self.issued(tag.node_id) and external_id not in self._adopted
-        )
-        if strange and not self.alarm:
-            self.alarm = (
-                f"{len(strange)} servers carry deployment {self.deployment} and node ids this "
-                f"store never issued, the first is {strange[0]}: another daemon of the same "
-                "deployment, or an older copy of the store. Decide with 'trellis leak adopt ID' "
-                "(it is ours and a leak) or 'trellis leak delete ID'"
-            )
-            log.error("sweep_stopped", provider=self.name, alarm=self.alarm)
-        elif not strange and self.alarm:
-            self.alarm = ""
-            log.info("sweep_goes_on", provider=self.name)
+    def _tell(self) -> None:
+        """Log once when the sweep stops, and once when it goes on."""
+        alarm = self.alarm
+        if bool(alarm) != self._alarmed:
+            self._alarmed = bool(alarm)
+            if alarm:
+                log.error("sweep_stopped", provider=self.name, alarm=alarm)
+            else:
+                log.info("sweep_goes_on", provider=self.name)
 
     def _note(self, kind: ResourceKind, seen: Mapping[str, Tag]) -> None:
         now = self.wall()
@@ -157,28 +149,32 @@ class Sweep:
             for suspect in self._suspects.values()
         )
 
-    def condemn(self, external_id: str) -> bool:
-        """Have a leak deleted by a person's word; False if it is not known here."""
-        suspect = self._suspects.get(external_id)
-        if suspect is not None:
-            suspect.condemned = True
-        return suspect is not None
-
-    def adopt(self, external_id: str) -> bool:
-        """Take a strange thing as a leak of ours by a person's word; False if not known here."""
-        if external_id not in self._suspects:
-            return False
-        self._adopted.add(external_id)
-        self._stop_at_strange_ids(
-            {e: s.tag for e, s in self._suspects.items() if s.tag is not None}
+    @property
+    def alarm(self) -> str:
+        """Why the sweep has stopped; "" while it has not (rule 1)."""
+        words = self.words()
+        decided = {*words.adopted, *words.condemned}
+        strange = sorted(
+            suspect.external_id
+            for suspect in self._suspects.values()
+            if suspect.tag is not None
+            and not self.issued(suspect.tag.node_id)
+            and suspect.external_id not in decided
         )
-        return True
+        if not strange:
+            return ""
+        return (
+            f"{len(strange)} things carry deployment {self.deployment} and node ids this store "
+            f"never issued, the first is {strange[0]}: another daemon of the same deployment, or "
+            "an older copy of the store. Decide with 'trellis leak adopt ID' (it is ours and a "
+            "leak) or 'trellis leak delete ID'"
+        )
 
     def _verdict(self, suspect: _Suspect) -> tuple[bool, str]:
-        if suspect.condemned:
+        if suspect.external_id in self.words().condemned:
             return True, "is being deleted by a person's word"
-        if self.alarm:
-            return False, "the sweep has stopped: " + self.alarm
+        if alarm := self.alarm:
+            return False, "the sweep has stopped: " + alarm
         if suspect.sightings < SIGHTINGS:
             return False, "seen once; a second sighting is needed"
         if self.mode != "delete":

@@ -21,7 +21,12 @@ log = structlog.get_logger()
 
 FULL_EVERY_S = 300.0
 SHORTEST_S = 0.5
-LONGEST_S = 5.0
+LONGEST_S = 30.0
+FIRST_LOOK = 0.3
+"""Share of the usual time before which nothing is expected."""
+LOOK_SHARE = 0.04
+"""Pause between looks as a share of the time waited so far."""
+PROJECT_CHANGED_S = 10.0
 LOOK_ONCE_S = 60.0
 """After so long without a row, one machine is asked for by itself (a list may skip a cell)."""
 
@@ -55,7 +60,7 @@ class Watcher:
         provider: whose list.
         deployment: rows with another deployment's tag are nobody's here.
         health: told of each list that came or failed.
-        on_row: called for each row of ours that nobody waits for.
+        on_row: called for each row that nobody waits for: of ours, or of anybody's if gone.
         on_full: called with each full list, the only kind the sweep may use.
     """
 
@@ -141,7 +146,7 @@ class Watcher:
             if self._home is not None and listing.home != self._home:
                 # Another project under the same name: its silence proves nothing (rule 2).
                 self._health.closed_for(f"project changed: {self._home} became {listing.home}")
-                await trio.sleep(LONGEST_S)
+                await trio.sleep(PROJECT_CHANGED_S)
                 continue
             self._home = listing.home
             self.lists += 1
@@ -165,16 +170,22 @@ class Watcher:
         await trio.sleep(self._pace())
 
     def _pace(self) -> float:
-        """Seconds to the next list: short while something is due, longer while nothing is."""
+        """Seconds to the next list: in proportion to how long the most impatient has waited.
+
+        Nothing is due before a part of the usual time is over; what is long overdue is looked
+        for ever more seldom. What a list adds to a wait is thus a small share of that wait.
+        """
         now = trio.current_time()
         soonest = LONGEST_S
         for waiter in self._waiting.values():
             kind = "go" if waiter.accept is is_gone else "appear"
-            due_s = waiter.since + 0.3 * self._lasts[kind].mean_s - now
-            if due_s <= 0:
+            age_s = now - waiter.since
+            due_s = FIRST_LOOK * self._lasts[kind].mean_s - age_s
+            pause_s = due_s if due_s > 0 else age_s * LOOK_SHARE
+            if pause_s <= SHORTEST_S:
                 return SHORTEST_S
-            soonest = min(soonest, due_s)
-        return max(SHORTEST_S, soonest)
+            soonest = min(soonest, pause_s)
+        return soonest
 
     def _take(self, row: Instance) -> None:
         if row.state is InstanceState.UNKNOWN:
@@ -188,7 +199,8 @@ class Watcher:
                 waiter = candidate
         if waiter is not None:
             self._offer(waiter, row)
-        elif ours:
+        elif ours or row.state is InstanceState.GONE:
+            # Nova forgets the tag of what it has deleted: those rows are known by their id only.
             self._on_row(row)
 
     def _offer(self, waiter: _Waiter, row: Instance) -> None:

@@ -130,6 +130,7 @@ class Node:
         replaces: the failed attempt before it, for the same slot.
         resources: everything of it in the cloud, the server included.
         launch_by: deadline of the launch.
+        wants_public: it still needs a floating IP; its addresses are private ones so far.
         boot_by: deadline for it to answer, known once the server is active.
         checked_at: when it was last seen to answer.
         fault: why it failed, was aborted or is deleted, in words.
@@ -157,6 +158,7 @@ class Node:
     replaces: NodeId | None = None
     lease_id: LeaseId | None = None
     addresses: Addresses | None = None
+    wants_public: bool = False
     active_at: float | None = None
     boot_by: float | None = None
     host_keys: tuple[str, ...] = ()

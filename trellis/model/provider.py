@@ -21,15 +21,15 @@ class ProviderRecord:
 
     Attributes:
         pause: set while launches are stopped.
-        sweep_confirmed: a person has confirmed once that leaks may be deleted here.
-        adopted_below: servers tagged ours with unknown node ids below this were accepted as
-            leaks of ours by a person's word.
+        adopted: external ids of things with node ids the store never issued that a person has
+            declared to be ours.
+        condemned: external ids of leaks that a person has ordered to be deleted.
     """
 
     name: str
     pause: Pause | None = None
-    sweep_confirmed: bool = False
     adopted: tuple[str, ...] = ()
+    condemned: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -104,7 +104,11 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
                 about=after.nodes, why=change.why,
             )  # fmt: skip
         case ProviderRecord():
-            step = "paused" if after.pause else "resumed"
+            was = before.pause if isinstance(before, ProviderRecord) else None
+            if after.pause == was:
+                step = "decided"
+            else:
+                step = "paused" if after.pause else "resumed"
             return Event(
                 id=event_id, at=at, type=f"provider.{step}", subject=subject, why=change.why
             )

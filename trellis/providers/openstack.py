@@ -8,6 +8,7 @@ import attrs
 import structlog
 
 from trellis.errors import (
+    CloudBrokenError,
     CloudError,
     MisconfiguredError,
     NotFoundError,
@@ -48,6 +49,7 @@ from trellis.spi.provider import (
     LaunchIntent,
     Leftover,
     Listing,
+    PublicAddress,
     Tag,
 )
 from trellis.spi.registry import ProviderContext
@@ -218,16 +220,15 @@ class OpenStackProvider:
             },
         )
 
-    async def attach_public(self, tag: Tag, external_id: str) -> str:
-        """Give the server a floating IP by one POST, and return its id; may be repeated."""
-        return await self._floating.attach(tag, external_id, await self._network_facts())
-
-    def public_address(self, external_id: str) -> str | None:
-        """The floating address this process gave a server; needs no call and has no lag.
-
-        None after a restart, or where none was given.
-        """
-        return self._floating.address_of(external_id)
+    async def attach_public(self, tag: Tag, external_id: str) -> PublicAddress:
+        """Give the server a floating IP by one POST; may be repeated."""
+        floating_id = await self._floating.attach(tag, external_id, await self._network_facts())
+        address = self._floating.address_of(external_id)
+        if address is None:
+            raise CloudBrokenError(
+                f"floating IP {floating_id} has no address", cloud=self.session.cloud
+            )
+        return PublicAddress(external_id=floating_id, address=address)
 
     # ------------------------------------------------------------------------- looking
 
@@ -279,13 +280,8 @@ class OpenStackProvider:
         if state is InstanceState.GONE:
             self._floating.server_gone(row.id)
         if tag is None or state is InstanceState.GONE:
-            return Instance(
-                external_id=row.id,
-                name=row.name or "",
-                state=state,
-                tag=tag,
-                updated=row.updated or "",
-            )
+            name, updated = row.name or "", row.updated or ""
+            return Instance(external_id=row.id, name=name, state=state, tag=tag, updated=updated)
         addresses = self.addresses(row, facts)
         return Instance(
             external_id=row.id,

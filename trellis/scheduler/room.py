@@ -19,6 +19,7 @@ class Room:
         self._freeing = {name: quota.freeing for name, quota in snapshot.quotas.items()}
         self._pool_used: dict[tuple[str, str], Resources] = {}
         self._zone_nodes: dict[tuple[str, str | None], int] = {}
+        self._launching: dict[str, int] = {}
         self.launches_left = snapshot.launches_left
         self.taken: set[NodeId] = set()
 
@@ -35,6 +36,9 @@ class Room:
         """
         if len(wanted) > self.launches_left:
             return "the launch budget of this minute is used up"
+        launching = self._launching.get(provider.name, 0) + len(wanted)
+        if provider.launches_left is not None and wanted and launching > provider.launches_left:
+            return "max-concurrency launches are under way"
         chosen: list[Offer] = []
         extra: dict[str, Resources] = {}
         total = NOTHING
@@ -44,8 +48,9 @@ class Room:
                 return found
             chosen.append(found)
             extra[found.pool] = extra.get(found.pool, NOTHING) + found.shape.resources
-            total += found.shape.resources
-        if wanted and (short := self.quota_short(provider, total)):
+            if not _pool(provider, found.pool).ignores_quota:
+                total += found.shape.resources
+        if total != NOTHING and (short := self.quota_short(provider, total)):
             return short
         return chosen
 
@@ -112,13 +117,13 @@ class Room:
     def take(self, provider: ProviderView, az: str | None, offers: Sequence[Offer]) -> None:
         """Take the room of these offers."""
         self.launches_left -= len(offers)
+        self._launching[provider.name] = self._launching.get(provider.name, 0) + len(offers)
         zone = provider.name, az
         self._zone_nodes[zone] = self._zone_nodes.get(zone, 0) + len(offers)
         for offer in offers:
             key = provider.name, offer.pool
             if key not in self._pool_used:
-                pool = next(p for p in provider.pools if p.name == offer.pool)
-                self._pool_used[key] = pool.used
+                self._pool_used[key] = _pool(provider, offer.pool).used
             self._pool_used[key] += offer.shape.resources
             self._quota_used[provider.quota] += offer.shape.resources
 
@@ -131,7 +136,8 @@ class Room:
         total = NOTHING
         by_label: dict[str, Resources] = {}
         for offer in offers:
-            total += offer.shape.resources
+            if not _pool(provider, offer.pool).ignores_quota:
+                total += offer.shape.resources
             by_label[offer.label] = by_label.get(offer.label, NOTHING) + offer.shape.resources
         limits = self._quotas[provider.quota].limits
         if short := limits.short_of(NOTHING, total):
@@ -142,6 +148,10 @@ class Room:
             if all(p.limits.short_of(NOTHING, by_label[offer.label]) for p in pools):
                 return f"no pool's own limits allow so many {offer.label}"
         return ""
+
+
+def _pool(provider: ProviderView, name: str) -> PoolView:
+    return next(pool for pool in provider.pools if pool.name == name)
 
 
 def _amounts(values: object, names: Sequence[str]) -> str:

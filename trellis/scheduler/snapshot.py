@@ -45,6 +45,7 @@ class PoolView:
     """One pool: its own limits, what its nodes use of them, and what it offers.
 
     Attributes:
+        ignores_quota: the cloud's own quota figures are wrong for it and not asked.
         spots_held: flavor and zone held back after the cloud had no capacity for them.
         labels_held: labels held back for idle nodes after their launches failed.
     """
@@ -53,6 +54,7 @@ class PoolView:
     limits: Limits
     used: Resources
     offers: Mapping[str, Offer]
+    ignores_quota: bool = False
     spots_held: Mapping[Spot, Held] = attrs.field(factory=dict)
     labels_held: Mapping[str, Held] = attrs.field(factory=dict)
 
@@ -64,6 +66,7 @@ class ProviderView:
     Attributes:
         closed: why nothing may be launched on it now; "" if it may.
         quota: name of the quota it draws on, which another provider may share.
+        launches_left: how many more launches may be under way; None is as many as are needed.
         zone_nodes: how many nodes of ours each zone has, for spreading.
     """
 
@@ -72,6 +75,7 @@ class ProviderView:
     quota: str
     launch_retries: int
     pools: Sequence[PoolView]
+    launches_left: int | None = None
     zone_nodes: Mapping[str | None, int] = attrs.field(factory=dict)
 
 

@@ -92,6 +92,14 @@ class Listing:
 
 
 @attrs.frozen(kw_only=True)
+class PublicAddress:
+    """A floating IP and the address it is."""
+
+    external_id: str
+    address: str
+
+
+@attrs.frozen(kw_only=True)
 class Leftover:
     """A thing other than a server that carries our tag, or belongs to a server of ours."""
 
@@ -214,8 +222,8 @@ class Provider(Protocol):
         """
         ...
 
-    async def attach_public(self, tag: Tag, external_id: str) -> str:
-        """Give the server a public address by one call, and return the floating IP's id.
+    async def attach_public(self, tag: Tag, external_id: str) -> PublicAddress:
+        """Give the server a public address by one call.
 
         Looks first whether one of this tag exists, so it may be repeated.
         """

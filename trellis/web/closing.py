@@ -25,7 +25,7 @@ class Closing:
             self._scopes[key] = scope
             try:
                 if self.begun:
-                    pass
+                    scope.cancel()
                 yield scope
             finally:
                 del self._scopes[key]
@@ -39,4 +39,4 @@ class Closing:
         """End every wait that is under way, and each later one as it begins."""
         self.begun = True
         for scope in list(self._scopes.values()):
-            pass
+            scope.cancel()

@@ -51,6 +51,8 @@ async def serve(
     config.keep_alive_max_requests = _UNBOUNDED
     config.keep_alive_timeout = 60
     config.errorlog = logging.getLogger("trellis.web.server")
+    # Below that it repeats what the daemon logs itself.
+    config.errorlog.setLevel(logging.WARNING)
 
     async def shutdown() -> None:
         await stop.wait()

@@ -2,6 +2,7 @@ import base64
 import os
 import random
 import shutil
+import re
 import struct
 import subprocess
 from functools import partial
@@ -266,7 +267,7 @@ class TestNoHostKeys:
     @pytest.mark.parametrize(
         ("serve", "says"),
         [
-            (saying(), "without a word"),
+            (saying(), "without a word|broken off"),
             (saying(b"Exceeded MaxStartups\r\n"), "Exceeded MaxStartups"),
             (saying(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 400), "HTTP/1.1 400"),
             (saying(bytes(9000)), "no SSH banner"),
@@ -290,7 +291,7 @@ class TestNoHostKeys:
         with pytest.raises(NotReachableError, match="SSH at node port 2222") as caught:
             await scan(connect, "node", 2222)
 
-        assert says in str(caught.value)
+        assert re.search(says, str(caught.value))
         assert connect.made == 1
 
     async def test_a_refused_connection_is_the_same_error(self):

@@ -27,6 +27,7 @@ class Server:
         self.connections = 0
         self.open = 0
         self.most_open = 0
+        self.deserted = trio.Event()
         self.port = 0
 
     @property
@@ -49,6 +50,8 @@ class Server:
             pass
         finally:
             self.open -= 1
+            if not self.open:
+                self.deserted.set()
 
 
 @asynccontextmanager
@@ -57,7 +60,7 @@ async def serving() -> AsyncIterator[Server]:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         server.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, server.handle, [listener])
+        await nursery.start(trio.serve_listeners, server.handle, [listener])
         yield server
         nursery.cancel_scope.cancel()
 
@@ -201,8 +204,7 @@ async def test_closing_ends_all_connections():
 
         assert transport.statistics.open == 0
         with trio.fail_after(2):
-            while server.open:
-                await trio.sleep(0.001)
+            await server.deserted.wait()
 
 
 def test_one_context_for_equal_settings(tmp_path):

@@ -1,4 +1,4 @@
-"""A proxy before nova that holds back the answers of creates: a crash then finds them unanswered."""
+"""A proxy before nova that holds back answers of creates: a crash finds them unanswered."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The whole daemon on the real OpenStack, killed in the middle of everything, judged from outside."""
+"""The whole daemon on the real OpenStack, killed in the middle of all, judged from outside."""
 
 import json
 import os

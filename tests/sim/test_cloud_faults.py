@@ -218,7 +218,7 @@ class TestServersThatFareBadly:
         """It is in BUILD for ever, until somebody deletes it."""
         async with session_of(cloud_of(faults=Faults(stuck_build=1.0))) as session:
             server_id = await session.create()
-            await trio.sleep(100_000)
+            await trio.sleep(80_000)
             await session.log_in()
             status = (await session.show(server_id))["status"]
             await session.call("DELETE", "compute", f"/servers/{server_id}")

@@ -231,11 +231,11 @@ class TestDurability:
         failures = []
 
         async def try_to_commit(store, number):
-            with trio.CancelScope(shield=True):
-                try:
+            try:
+                with trio.CancelScope(shield=True):
                     await store.commit(new(a_node(number)))
-                except StoreFailedError as failure:
-                    failures.append(str(failure))
+            except StoreFailedError as failure:
+                failures.append(str(failure))
 
         with pytest.RaisesGroup(pytest.RaisesExc(StoreFailedError, match="no room left")):
             async with Store.open(log, deployment="ci", wall=wall) as store:

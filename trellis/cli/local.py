@@ -35,7 +35,10 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 def serve(path: Path, log_json: bool) -> None:
-    """Run the daemon until SIGTERM or Ctrl-C; launches under way go on at the next start."""
+    """Run the daemon until SIGTERM or Ctrl-C.
+
+    Launches under way go on at the next start. The log goes to stderr.
+    """
     from functools import partial
 
     import trio

@@ -44,7 +44,7 @@ class Accounts(Protocol):
         """Run each account's own task, those that come later too, until cancelled."""
         ...
 
-    def connect(self, config: ProviderConfig) -> Connected:
+    async def connect(self, config: ProviderConfig) -> Connected:
         """See `trellis.control.provider.Connect`."""
         ...
 

@@ -162,7 +162,8 @@ class Life:
                 # Not carried out: the rate limit now asks for patience, which the next turn has.
                 node = await self._not_created(node.id)
             except CloudError:
-                await self._not_created(node.id)
+                # Cancelled here, the record stays in doubt, which the next start settles.
+                await self._not_created(node.id)  # noqa: ASYNC120
                 raise
             else:
                 self.quota.accepted()
@@ -176,7 +177,7 @@ class Life:
         """
         left_s = server.sent_at + self.config.create_settle - self.world.wall()
         with trio.move_on_after(max(0.0, left_s)):
-            while True:
+            while True:  # noqa: ASYNC913 - found none, it waits for the watcher
                 try:
                     found = await self.provider.find(self._tag(node), node.hostname)
                 except CloudError as error:
@@ -327,6 +328,7 @@ class Life:
             try:
                 if node.home is not None and await self.provider.home() != node.home:
                     self.health.closed_for(f"project changed: node {node.id} is of {node.home}")
+                    await trio.sleep(pause_s)
                 elif resource.in_doubt and resource.kind is ResourceKind.SERVER:
                     found = await self._find_doubted(node, resource)
                     if found is None:

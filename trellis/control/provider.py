@@ -5,7 +5,7 @@ started again and goes on from the records.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import attrs
@@ -17,6 +17,7 @@ from trellis.control.health import ProviderHealth
 from trellis.control.holds import Holds
 from trellis.control.life import Life
 from trellis.control.nudge import Nudge
+from trellis.control.past import creates_of_a_day
 from trellis.control.quota import Quota
 from trellis.control.ssh_scan import NotReachableError, read_banner
 from trellis.control.sweep import Sweep
@@ -56,12 +57,24 @@ class Connected(Protocol):
         """Calls so far by service and verb."""
         ...
 
+    def creates_left(self) -> int | None:
+        """How many creates the limit of a day still allows; None if there is no such limit."""
+        ...
+
+    def note_past(self, times: Iterable[float]) -> None:
+        """Count creates of before this process, in UTC seconds, against that limit."""
+        ...
+
+    def outdated(self) -> bool:
+        """Whether the way to the cloud is configured otherwise now; connecting anew takes it."""
+        ...
+
 
 class Connect(Protocol):
     """Makes the provider of a configuration, on the account it shares with others."""
 
-    def __call__(self, config: ProviderConfig) -> Connected:
-        """Do no I/O but reading credentials.
+    async def __call__(self, config: ProviderConfig) -> Connected:
+        """Do no I/O but reading credentials. Cancelled, it leaves nothing behind.
 
         Raises:
             ConfigError: there is no such cloud or region, or no usable credentials.
@@ -124,10 +137,17 @@ class RunningProvider:
 
     async def run(self) -> None:
         """Do the provider's work until cancelled."""
-        connected = await self._connected()
+        while True:  # noqa: ASYNC913 - it ends only by being cancelled
+            await self._work_connected(await self._connected())
+
+    async def _work_connected(self, connected: Connected) -> None:
+        """Do the work until the way to the cloud has to be made anew."""
+        if connected.creates_left() is not None:
+            connected.note_past(await creates_of_a_day(self._store, self.config.name, self._world))
         works = self._works = self._furnish(connected)
         self._at_work.clear()
         async with works.provider.open(), trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_outdated, connected, nursery.cancel_scope)
             nursery.start_soon(self._keep_inventory, works.provider)
             nursery.start_soon(self._keep_quota, works.provider)
             nursery.start_soon(works.watcher.run)
@@ -144,11 +164,21 @@ class RunningProvider:
         wait_s = PROBE_FIRST_S
         while True:
             try:
-                return self._connect(self.config)
+                return await self._connect(self.config)
             except ConfigError as error:
                 self.health.failed(MisconfiguredError("; ".join(error.faults)))
             await trio.sleep(wait_s)
             wait_s = min(PROBE_MOST_S, wait_s * 2)
+
+    async def _until_outdated(self, connected: Connected, work: trio.CancelScope) -> None:
+        """End the work of a provider that cannot be used once its cloud is configured otherwise.
+
+        One that works keeps what it has (rule 6).
+        """
+        while self.health.state is not Health.UNAVAILABLE or not connected.outdated():
+            await trio.sleep(PROBE_FIRST_S)
+        log.info("provider_reconnects", provider=self.config.name)
+        work.cancel()
 
     def _furnish(self, connected: Connected) -> _Works:
         provider = connected.provider
@@ -209,6 +239,8 @@ class RunningProvider:
                     await life.launch(node_id)
                 else:
                     await life.delete(node_id)
+                # What ended a launch may be staged only: the view shows it once it is durable.
+                await self._store.settled()
         finally:
             self._at_work.discard(node_id)
 
@@ -368,7 +400,7 @@ class RunningProvider:
         offers = self.inventory.offers if self.inventory is not None else {}
         return ProviderView(
             name=self.config.name,
-            closed=self._paused() or self.health.closed,
+            closed=self._paused() or self.health.closed or self._day_used_up(),
             quota=self.quota.name,
             launch_retries=self.config.launch_retries,
             launches_left=self._launches_left(),
@@ -392,11 +424,26 @@ class RunningProvider:
         )
 
     def _launches_left(self) -> int | None:
-        most = self.config.max_concurrency
+        most, today = self.config.max_concurrency, self._creates_left()
         if most is None:
-            return None
+            return today
         states = self._fleet.provider_states.get(self.config.name)
-        return most - (states[NodeState.BUILDING.value] if states is not None else 0)
+        left = most - (states[NodeState.BUILDING.value] if states is not None else 0)
+        return left if today is None else min(left, today)
+
+    def _creates_left(self) -> int | None:
+        """What the limit of a day allows beyond the launches that are still to be sent."""
+        left = self._works.connected.creates_left() if self._works is not None else None
+        if left is None:
+            return None
+        building = (n for n in self.nodes().values() if n.state is NodeState.BUILDING)
+        return max(0, left - sum(node.external_id is None for node in building))
+
+    def _day_used_up(self) -> str:
+        if self._creates_left() != 0:
+            return ""
+        most = self.config.limits.creates_per_day
+        return f"the {most or ''} creates that limits.creates-per-day allows in 24 h are used up"
 
     def offer(self, pool: str, label: str) -> Offer | None:
         """What a label of a pool came down to in the cloud, if it did."""

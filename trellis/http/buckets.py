@@ -122,6 +122,13 @@ class Bucket:
         if self._today:
             self._today.pop()
 
+    def left_today(self, now: float) -> int | None:
+        """How many tokens the limit of a day has left; None without such a limit."""
+        if (most := self._limit.per_day) is None:
+            return None
+        self._forget_yesterday(now)
+        return max(0, most - len(self._today))
+
     def note_past(self, times: list[float]) -> None:
         """Count calls of an earlier process against the day; *times* may lie before the clock."""
         if self._limit.per_day is not None:

@@ -69,6 +69,12 @@ class Gate:
         now = trio.current_time()
         return min(self._shared.rate(now), self._buckets[verb].rate(now))
 
+    def left_today(self, verb: Verb) -> int | None:
+        """How many calls of this class a limit of a day still allows; None if there is none."""
+        now = trio.current_time()
+        left = (self._shared.left_today(now), self._buckets[verb].left_today(now))
+        return min((x for x in left if x is not None), default=None)
+
     async def turn(self, verb: Verb) -> None:
         """Take a turn now for a call that will enter with `enter_promised`.
 

@@ -91,6 +91,10 @@ class Road:
         """Calls per second allowed now, as learnt; inf if nothing limits them."""
         return self._rates.gate(service).rate(verb)
 
+    def left_today(self, service: str, verb: Verb) -> int | None:
+        """How many such calls a limit of a day still allows; None if there is no such limit."""
+        return self._rates.gate(service).left_today(verb)
+
     async def turn(self, service: str, verb: Verb) -> None:
         """Wait for the turn of a call and take it; then send it with ``turn_taken``.
 

@@ -170,6 +170,16 @@ class Account:
             self._wanted.set()
             await self._settled.wait()
 
+    def doubt(self, access: Access) -> None:
+        """Have another token fetched soon, as the catalog that came with this one lacks something.
+
+        It stays in use until then. Services are activated and regions added; without this they
+        would be seen only when the token ends. At most one login a minute comes of it.
+        """
+        if self._access is access and trio.current_time() - self._issued_at > _YOUNG_S:
+            self._renew_at = -math.inf
+            self._wanted.set()
+
     def _refused(self, stale: Access) -> None:
         """Drop a token that the cloud refused, if it is still the present one."""
         if self._access is None or self._access.generation > stale.generation:

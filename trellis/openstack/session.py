@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 import msgspec
 
+from trellis.errors import MisconfiguredError
 from trellis.http.message import DEFAULT_BUDGET_S, Answer, Call, Verb
 from trellis.http.road import Road
 from trellis.openstack import catalog, faults
@@ -166,16 +167,20 @@ class Session:
             known = {}
             self._endpoints = (access.generation, known)
         if service not in known:
-            known[service] = catalog.endpoint(
-                access.catalog,
-                service,
-                region=self._region,
-                interface=self._interface,
-                overrides=self._overrides,
-                project_id=access.project_id,
-                user_id=access.user_id,
-                cloud=self.cloud,
-            )
+            try:
+                known[service] = catalog.endpoint(
+                    access.catalog,
+                    service,
+                    region=self._region,
+                    interface=self._interface,
+                    overrides=self._overrides,
+                    project_id=access.project_id,
+                    user_id=access.user_id,
+                    cloud=self.cloud,
+                )
+            except MisconfiguredError:
+                self._account.doubt(access)
+                raise
         return known[service]
 
 

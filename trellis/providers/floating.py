@@ -75,12 +75,14 @@ class FloatingIps:
                 fixed_address=fixed,
                 description=floating_tag(tag),
             )
-        except ConflictingStateError:
-            if earlier := await self._find(tag, server_id):
-                return earlier
-            raise
-        self._note(row.id, row.floating_ip_address, server_id)
-        return row.id
+        except ConflictingStateError as refused:
+            conflict = refused
+        else:
+            self._note(row.id, row.floating_ip_address, server_id)
+            return row.id
+        if earlier := await self._find(tag, server_id):
+            return earlier
+        raise conflict
 
     async def delete(self, floating_id: str) -> Gone:
         """Delete one, attached or not."""

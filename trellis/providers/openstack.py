@@ -381,11 +381,13 @@ class OpenStackProvider:
         before = await self.home()
         try:
             answer = await call()
-        except NotFoundError:
+        except NotFoundError as error:
+            missing = error
+        else:
             await self._check_home(before)
-            raise
+            return answer
         await self._check_home(before)
-        return answer
+        raise missing
 
     async def _check_home(self, before: Home) -> None:
         if (now := await self.home()) != before:

@@ -42,10 +42,10 @@ def out_of_question(request: NodeRequest, provider: ProviderView, now: float) ->
     for declined in request.declined:
         if declined.provider == provider.name and declined.holds(now):
             return declined.reason
+    if provider.closed:
+        return provider.closed  # it may not know yet what it offers
     offered = offers_of(provider, request.ask.labels)
-    if isinstance(offered, str):
-        return offered
-    return provider.closed
+    return offered if isinstance(offered, str) else ""
 
 
 def best_place(request: NodeRequest, snapshot: Snapshot, room: Room) -> Placing | dict[str, str]:

@@ -44,12 +44,13 @@ class Door:
             core = self._core
             if core is None:
                 continue
-            with trio.CancelScope() as scope:
-                self._callers.append(scope)
-                try:
-                    return await ask(core.port)
-                except StoreFailedError:
-                    pass
-                finally:
-                    self._callers.remove(scope)
+            try:
+                with trio.CancelScope() as scope:
+                    self._callers.append(scope)
+                    try:
+                        return await ask(core.port)
+                    finally:
+                        self._callers.remove(scope)
+            except StoreFailedError:
+                pass
             await trio.sleep(0.1)

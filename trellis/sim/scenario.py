@@ -115,7 +115,7 @@ _TROUBLE: Final = Faults(
 
 def rough() -> Scenario:
     """Three clouds with every fault of the core, strangers, outages, and kills."""
-    end = 60 * MINUTE
+    end = 25 * MINUTE
     trouble = (FaultWindow(start=0.0, end=end, faults=_TROUBLE),)
     return Scenario(
         name="rough",
@@ -125,15 +125,15 @@ def rough() -> Scenario:
                 number=0,
                 zones=("az1", "az2"),
                 networks=direct_networks(),
-                quota=Quota(instances=30, cores=80, ram_mib=200_000),
-                strangers=Strangers(servers_at_start=3, every_s=300.0, stay_s=600.0),
+                quota=Quota(instances=40, cores=100, ram_mib=250_000),
+                strangers=Strangers(servers_at_start=3, every_s=200.0, stay_s=400.0),
                 fault_windows=trouble,
             ),
             CloudSpec(
                 name="beta",
                 number=1,
                 networks=floating_networks(),
-                quota=Quota(instances=20, cores=60, ram_mib=100_000, floating_ips=16),
+                quota=Quota(instances=26, cores=70, ram_mib=120_000, floating_ips=20),
                 fault_windows=trouble,
                 rate_limits=(RateLimit(calls=20.0, per_s=1.0),),
                 strangers=Strangers(servers_at_start=1, floating_ips_at_start=2),
@@ -142,21 +142,21 @@ def rough() -> Scenario:
                 name="gamma",
                 number=2,
                 networks=direct_networks(),
-                quota=Quota(instances=25, cores=50, ram_mib=100_000),
-                capacity=24,
+                quota=Quota(instances=36, cores=70, ram_mib=150_000),
+                capacity=30,
                 fault_windows=trouble,
                 rate_limits=(RateLimit(calls=10.0, per_s=1.0, status=413),),
                 outages=(
-                    Outage(start=10 * MINUTE, end=18 * MINUTE, kind=OutageKind.HANG),
-                    Outage(start=30 * MINUTE, end=33 * MINUTE, kind=OutageKind.REFUSE),
-                    Outage(start=45 * MINUTE, end=48 * MINUTE, kind=OutageKind.GATEWAY),
+                    Outage(start=4 * MINUTE, end=9 * MINUTE, kind=OutageKind.HANG),
+                    Outage(start=13 * MINUTE, end=15 * MINUTE, kind=OutageKind.REFUSE),
+                    Outage(start=18 * MINUTE, end=20 * MINUTE, kind=OutageKind.GATEWAY),
                 ),
             ),
         ),
         configuration=_configuration(
-            {"alpha": (26, "public"), "beta": (16, "ci-net"), "gamma": (24, "public")}
+            {"alpha": (34, "public"), "beta": (20, "ci-net"), "gamma": (34, "public")}
         ),
-        demand=DemandSpec(requests=240, every_s=15.0),
+        demand=DemandSpec(requests=340, every_s=3.5, use=Lognormal(60.0, 240.0)),
         kills=8,
         faults_end=end,
     )

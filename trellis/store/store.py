@@ -87,6 +87,7 @@ class Store:
         self._tail = EventTail(contents.last_event)
         self._batch = Batch()
         self._listeners: tuple[Listener, ...] = ()
+        self._last: Pending | None = None
         self._closing = False
         self._failure: StoreFailedError | None = None
 
@@ -235,7 +236,17 @@ class Store:
             return None
         staged = self._stage.take(changes)
         self._batch.add(staged)
-        return Pending(self._batch, staged.entry.revision)
+        self._last = Pending(self._batch, staged.entry.revision)
+        return self._last
+
+    async def settled(self) -> None:
+        """Wait until all that has been staged so far is durable, and so is seen by `get`.
+
+        Raises:
+            StoreFailedError: it could not be made durable.
+        """
+        if self._last is not None:
+            await self._last.durable()
 
     def _close(self) -> None:
         self._closing = True

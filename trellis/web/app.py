@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Router, get
 from litestar.di import Provide
 from litestar.exceptions import ValidationException
 from litestar.params import QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from trellis.control.board import Board
 from trellis.spi.demand import DemandPort
@@ -44,17 +45,8 @@ def make_app(port: DemandPort, board: Board, *, hosts: Collection[str] = ()) -> 
     def give_desk() -> Desk:
         return desk
 
-    api = Router(
-        "/api/v1",
-        route_handlers=[
-            *requests.HANDLERS,
-            *leases.HANDLERS,
-            *nodes.HANDLERS,
-            *providers.HANDLERS,
-            *operations.HANDLERS,
-        ],
-    )
-    described = cache(partial(describe, (api, *health.HANDLERS)))
+    handlers = calls()
+    described = cache(partial(describe, handlers))
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:
@@ -62,7 +54,7 @@ def make_app(port: DemandPort, board: Board, *, hosts: Collection[str] = ()) -> 
         return described()
 
     app = Litestar(
-        [api, *health.HANDLERS, openapi],
+        [*handlers, openapi],
         dependencies={"desk": Provide(give_desk, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         before_request=_refuse_unknown_parameters,
@@ -73,6 +65,21 @@ def make_app(port: DemandPort, board: Board, *, hosts: Collection[str] = ()) -> 
         request_max_body_size=None,
     )
     return Face(app=Guard(cast(AsgiApp, app), hosts=hosts), closing=desk.closing)
+
+
+def calls() -> tuple[ControllerRouterHandler, ...]:
+    """Every call of the face: those under ``/api/v1``, and those of machines."""
+    api = Router(
+        "/api/v1",
+        route_handlers=[
+            *requests.HANDLERS,
+            *leases.HANDLERS,
+            *nodes.HANDLERS,
+            *providers.HANDLERS,
+            *operations.HANDLERS,
+        ],
+    )
+    return api, *health.HANDLERS
 
 
 async def _refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:

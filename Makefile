@@ -1,7 +1,7 @@
 # Everything a checkout can do. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-real clean
+.PHONY: help setup format check test test-real docs clean
 
 # The first of these that is Python 3.11 or newer; `make setup PYTHON=…` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
@@ -49,6 +49,11 @@ test: $(READY) ## every test that needs no root and no server of its own; ARGS g
 test-real: $(READY) ## the tests on a real OpenStack, which is installed and started if need be
 	tests/realcloud/up
 	$(BIN)/python -m pytest -q -m real $(ARGS)
+
+docs: $(READY) ## write the generated pages of docs/reference anew
+	$(BIN)/python -m docs.generate_configuration
+	$(BIN)/python -m docs.generate_commands
+	$(BIN)/python -m docs.generate_rest
 
 clean: ## remove .venv and caches; data of a daemon stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

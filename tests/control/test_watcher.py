@@ -22,6 +22,7 @@ class Watched:
             self.provider,
             deployment="test",
             health=self.health,
+            foreign=lambda home: "" if home == a_home() else "project changed: to another",
             on_row=self.unexpected.append,
             on_full=self.full.append,
         )

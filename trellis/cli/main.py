@@ -3,7 +3,7 @@
 import click
 
 import trellis
-from trellis.cli import local, node, operations, provider, request
+from trellis.cli import local, node, operations, provider, request, simulate
 from trellis.cli.shape import Root
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 for _command in (
     local.serve, local.config, request.request, request.lease, node.node, provider.label,
     provider.provider, provider.quota, operations.leak, operations.plan, operations.events,
-    local.plugin, local.simulate,
+    local.plugin, simulate.simulate,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -76,6 +76,31 @@ def parse(text: str, registry: ProviderRegistry, *, file: str, folder: Path) -> 
     return Loaded(configuration=configuration, warnings=_in_order(warnings, file))
 
 
+def read_tree(path: Path) -> tuple[Mapping, list[Fault]]:
+    """Read a YAML file of another kind as a marked tree, with the faults seen so far.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML mapping.
+    """
+    return _tree(_read(path), str(path))
+
+
+def faults_within(
+    tree: Mapping, registry: ProviderRegistry, *, folder: Path, path: KeyPath
+) -> list[Fault]:
+    """What is wrong with a configuration that stands inside another document, at *path*."""
+    structurer = Structurer(folder=folder)
+    structurer.variants = {ProviderConfig: _ProviderTypes(registry, structurer.faults).choose}
+    structurer.instance(tree, Configuration, path)
+    reference, _ = reference_faults(tree)
+    return structurer.faults + [attrs.evolve(x, path=(*path, *x.path)) for x in reference]
+
+
+def in_order(faults: list[Fault], file: str) -> tuple[str, ...]:
+    """The faults as messages, in the order of the file."""
+    return _in_order(faults, file)
+
+
 def disabled_plugins(path: Path) -> tuple[str, ...]:
     """Read ``disabled-plugins`` alone, which is needed before plugins are.
 

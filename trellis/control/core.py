@@ -4,7 +4,7 @@ Production and simulation run this same core; they differ in the `World`, the lo
 providers they give it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -35,6 +35,7 @@ from trellis.world import World
 log = structlog.get_logger()
 
 PRUNE_EVERY_S = 3600.0
+KEYS_KEPT_S = 7 * 24 * 3600.0
 
 
 class Accounts(Protocol):
@@ -85,6 +86,7 @@ async def run_core(
         nudge, measures = Nudge(), Measures()
         for cls in (NodeRequest, Lease, Node):
             fleet.load(store.all(cls).values())
+        _tell_strays(fleet, quota_names)
 
         def committed(batch: Committed) -> None:
             fleet.apply(batch.changes)
@@ -113,6 +115,10 @@ async def run_core(
             world=world,
             policy=Policy(
                 min_ready={x.name: x.min_ready for x in configuration.labels if x.min_ready},
+                max_ready_age_s={x.name: x.max_ready_age for x in configuration.labels},
+                unchecked=frozenset(
+                    x.name for x in configuration.labels if not x.host_key_checking
+                ),
                 starve_after_s=configuration.starve_after,
                 launches_per_minute=configuration.launch_budget,
             ),
@@ -146,8 +152,9 @@ async def run_core(
             for name, running in providers.items():
                 nursery.start_soon(partial(supervise, name, running.run, on_crash=running.crashed))
             nursery.start_soon(scheduling.run)
-            nursery.start_soon(Expiry(store, fleet, world).run)
-            nursery.start_soon(_prune, store, world)
+            expiry = Expiry(store, fleet, world, max_hold_age_s=configuration.max_hold_age)
+            nursery.start_soon(expiry.run)
+            nursery.start_soon(_prune, store, fleet, world)
             try:
                 yield core
             finally:
@@ -178,8 +185,21 @@ def _quota_name(config: ProviderConfig) -> str:
     return f"{config.cloud}/{config.region_name or ''}"
 
 
-async def _prune(store: Store, world: World) -> None:
+def _tell_strays(fleet: Fleet, configured: Mapping[str, str]) -> None:
+    """Say which providers have nodes and are not configured any more: nobody looks after those."""
+    for name, nodes in fleet.by_provider.items():
+        if name not in configured and nodes:
+            log.error(
+                "provider_not_configured",
+                provider=name,
+                nodes=len(nodes),
+                remedy="put it back, with max-servers: 0, until its nodes are gone",
+            )
+
+
+async def _prune(store: Store, fleet: Fleet, world: World) -> None:
     """Forget what is older than the history each hour."""
     while True:
         await trio.sleep(PRUNE_EVERY_S)
         await store.prune(world.wall())
+        fleet.forget_keys(world.wall() - KEYS_KEPT_S)

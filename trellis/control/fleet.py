@@ -4,7 +4,7 @@ Every index follows from the records alone; a restart builds them anew from the 
 """
 
 import bisect
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -46,7 +46,9 @@ class Fleet:
         self.quota_freeing: dict[str, Resources] = {}
         self.pool_used: dict[tuple[str, str], Resources] = {}
         self.by_external: dict[str, NodeId] = {}
+        self.pool_freeing: dict[tuple[str, str], Resources] = {}
         self.key_owners: dict[str, NodeId] = {}
+        self._gone_keys: deque[tuple[float, str, NodeId]] = deque()
         self.requests: dict[RequestId, NodeRequest] = {}
         self.queues: dict[QueueShape, list[NodeRequest]] = {}
         self.pending: dict[RequestId, NodeRequest] = {}
@@ -64,6 +66,13 @@ class Fleet:
         """Take in a batch that has become durable."""
         for change in changes:
             self._apply(change.before, None if change.archive else change.after)
+
+    def forget_keys(self, before: float) -> None:
+        """Forget the host keys of nodes that were gone before this time (rule 11: 7 days)."""
+        while self._gone_keys and self._gone_keys[0][0] < before:
+            _, key, owner = self._gone_keys.popleft()
+            if self.key_owners.get(key) == owner and owner not in self.nodes:
+                del self.key_owners[key]
 
     def waiting(self) -> int:
         """How many requests wait to be placed."""
@@ -97,6 +106,8 @@ class Fleet:
             self._remove_node(before)
         if after is not None:
             self._add_node(after)
+        elif before is not None:
+            self._gone_keys.extend((before.state_at, key, before.id) for key in before.host_keys)
         for node in (before, after):
             if node is not None and node.allocated_to in self.pending:
                 self.dirty[node.allocated_to] = None
@@ -150,6 +161,7 @@ class Fleet:
         _add(self.pool_used, pool, size, sign)
         if node.state in DYING:
             _add(self.quota_freeing, quota, size, sign)
+            _add(self.pool_freeing, pool, size, sign)
 
     def _request(self, before: NodeRequest | None, after: NodeRequest | None) -> None:
         if before is not None:

@@ -16,16 +16,22 @@ from trellis.model.status import Health
 
 log = structlog.get_logger()
 
+PROJECT_CHANGED = "project changed"
+"""What rule 2 of the design calls a login that leads to another project than the records'."""
 PATIENCE = 3
 """So many failed calls in a row, where one alone says nothing (5xx, lost answers)."""
 
 
 class ProviderHealth:
-    """One provider's health: changes are logged once, and asked of by the planner.
+    """One provider's health: asked of by the planner, and told in the log when it changes.
+
+    While it stays unavailable, the log tells each kind of trouble once, however often and at
+    whichever call it shows; `reason` is always the latest.
 
     Attributes:
         state: whether it can be used.
         reason: why not; "" when it can.
+        since: when it came into this state, in UTC seconds.
     """
 
     def __init__(
@@ -33,7 +39,8 @@ class ProviderHealth:
     ) -> None:
         self._provider, self._wall, self._changed = provider, wall, changed
         self._failures = 0
-        self._barred = False
+        self._barred = True
+        self._told: list[str] = []
         self.state = Health.STARTING
         self.reason = "starting: the cloud has not been read yet"
         self.since = wall()
@@ -44,7 +51,7 @@ class ProviderHealth:
         return "" if self.state is Health.AVAILABLE else self.reason
 
     def works(self) -> None:
-        """A call did what it should."""
+        """A call did what it should; that ends a row of failures, and no other trouble."""
         self._failures = 0
         if self.state is Health.UNAVAILABLE and not self._barred:
             self._become(Health.AVAILABLE, "")
@@ -59,23 +66,39 @@ class ProviderHealth:
         """A call failed: some errors speak for the whole provider at once, some only in a row."""
         match error:
             case AuthError() | UnreachableError() | MisconfiguredError():
-                self._become(Health.UNAVAILABLE, f"unavailable: {error}")
+                # Another service of the cloud may well work: only a whole reading opens it again.
+                self._barred = True
+                self._become(Health.UNAVAILABLE, f"unavailable: {error}", type(error).__name__)
             case CloudBrokenError() | AnswerLostError():
                 self._failures += 1
                 if self._failures >= PATIENCE or self.state is not Health.AVAILABLE:
-                    self._become(Health.UNAVAILABLE, f"unavailable: {error}")
+                    self._become(Health.UNAVAILABLE, f"unavailable: {error}", "no good answer")
             case _:
                 pass
 
-    def closed_for(self, reason: str) -> None:
-        """It must not be used, however well its calls end, until all of it is read anew."""
-        self._barred = True
-        self._become(Health.UNAVAILABLE, f"unavailable: {reason}")
+    def blind(self, error: CloudError) -> None:
+        """The server list fails again and again, whatever the reason: nothing can be watched."""
+        if self.state is Health.UNAVAILABLE:
+            return  # what has closed it says more
+        self._become(Health.UNAVAILABLE, f"unavailable: no server list: {error}", "no server list")
 
-    def _become(self, state: Health, reason: str) -> None:
-        # The cloud's request ids differ from call to call: the same trouble is told once.
-        same = state is self.state and reason.partition(" [")[0] == self.reason.partition(" [")[0]
-        if not same:
+    def closed_for(self, reason: str, *, kind: str = "") -> None:
+        """It must not be used, however well its calls end, until all of it is read anew.
+
+        Args:
+            kind: what to call this trouble, where *reason* has different words for it.
+        """
+        self._barred = True
+        self._become(Health.UNAVAILABLE, f"unavailable: {reason}", kind or reason)
+
+    def _become(self, state: Health, reason: str, kind: str = "") -> None:
+        changed = state is not self.state
+        self.state, self.reason = state, reason
+        if changed:
+            self._told.clear()
+            self.since = self._wall()
+        if changed or (kind and kind not in self._told):
+            self._told.append(kind)
             log.log(
                 30 if state is Health.UNAVAILABLE else 20,
                 "provider_health",
@@ -83,8 +106,5 @@ class ProviderHealth:
                 health=state.value,
                 reason=reason,
             )
-            self.since = self._wall()
-        changed = state is not self.state
-        self.state, self.reason = state, reason
         if changed:
             self._changed()

@@ -40,14 +40,16 @@ def ended(store: Store, lease: Lease, now: float, why: str) -> list[Change]:
 
 
 class Expiry:
-    """Ends leases whose time is up.
+    """Ends leases and holds whose time is up.
 
-    The wall clock may jump: the leases' time runs on the monotonic clock between looks, and a
-    jump moves no deadline closer than ten minutes.
+    The wall clock may jump: after a jump, as after a start, no lease ends for ten minutes.
     """
 
-    def __init__(self, store: Store, fleet: Fleet, world: World) -> None:
+    def __init__(
+        self, store: Store, fleet: Fleet, world: World, *, max_hold_age_s: float = 0.0
+    ) -> None:
         self._store, self._fleet, self._world = store, fleet, world
+        self._max_hold_age_s = max_hold_age_s
         self._not_before = world.wall() + GRACE_S
 
     async def run(self) -> None:
@@ -62,6 +64,21 @@ class Expiry:
                 self._not_before = wall + GRACE_S
             if wall >= self._not_before:
                 await self._end_expired(wall)
+                await self._let_go(wall)
+
+    async def _let_go(self, now: float) -> None:
+        """End holds older than ``max-hold-age``; 0 keeps them until a person deletes the node."""
+        if not self._max_hold_age_s:
+            return
+        held = [
+            node
+            for node in self._fleet.nodes.values()
+            if node.state is NodeState.HOLD and now - node.state_at > self._max_hold_age_s
+        ]
+        for node in held:
+            if self._store.head(Node, node.id) == node:
+                used = node.became(NodeState.USED, now)
+                await self._store.commit([Change(node, used, why="it reached max-hold-age")])
 
     async def _end_expired(self, now: float) -> None:
         expired = [

@@ -6,6 +6,7 @@ Cancellation makes no cloud call: what was recorded stays and the next process g
 """
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -14,8 +15,9 @@ import structlog
 import trio
 
 from trellis.control.amend import amend, head
-from trellis.control.health import ProviderHealth
-from trellis.control.holds import Holds
+from trellis.control.fleet import DYING
+from trellis.control.health import PROJECT_CHANGED, ProviderHealth
+from trellis.control.holds import Breaker, Holds
 from trellis.control.quota import Quota
 from trellis.control.ssh_scan import NotReachableError, scan
 from trellis.control.watcher import Watcher, is_gone
@@ -56,6 +58,9 @@ T = TypeVar("T")
 SCAN_EVERY_S = 0.5
 SCAN_AT_MOST_S = 5.0
 FIND_EVERY_S = 20.0
+LOOK_AT_LEAST_S = 10.0
+STUCK_AFTER_S = 600.0
+STUCK = "the deletion is stuck"
 DELETE_ORDER = (
     ResourceKind.FLOATING_IP,
     ResourceKind.SERVER,
@@ -82,6 +87,7 @@ class Life:
         twin_of: the other node a host key was seen on lately, if any (rule 11).
         spots: flavors and zones the cloud had no capacity for.
         labels: pool and label whose launches failed.
+        creates: told how the provider's creates end; after some failures in a row it closes.
         read_anew: asks for the inventory to be read again soon.
     """
 
@@ -96,6 +102,7 @@ class Life:
     twin_of: Callable[[str, NodeId], NodeId | None]
     spots: Holds[tuple[str, Spot]]
     labels: Holds[tuple[str, str]]
+    creates: Breaker
     read_anew: Callable[[], None]
     _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
 
@@ -108,8 +115,8 @@ class Life:
         """
         node = head(self.store, Node, node_id)
         try:
-            with trio.fail_after(max(0.0, node.launch_by - self.world.wall())):
-                node = await self._ensure_created(node)
+            with trio.fail_after(self._left_s(node)) as deadline:
+                node = await self._ensure_created(node, deadline)
                 node = await self._ensure_active(node)
                 node = await self._ensure_public(node)
                 node = await self._ensure_reachable(node)
@@ -122,7 +129,7 @@ class Life:
         except NoCapacityError as error:
             spot = node.shape.flavor_id, node.az
             self.spots.hold((node.pool, spot), f"no capacity: {error.message}")
-            await self._end(node_id, NodeState.ABORTED, str(error), no_capacity=True)
+            await self._end(node_id, NodeState.ABORTED, str(error))
         except (UnreachableError, AuthError, MisconfiguredError) as error:
             # The provider is at fault, not the node: it closes, and the planner goes elsewhere.
             self.health.failed(error)
@@ -137,36 +144,46 @@ class Life:
             took = f"{self.config.launch_timeout:g} s"
             await self._end(node_id, NodeState.FAILED, f"not ready within launch-timeout, {took}")
 
-    async def _ensure_created(self, node: Node) -> Node:
+    def _left_s(self, node: Node) -> float:
+        """Seconds to the deadline of the launch, which begins with the intent to create."""
+        if node.launch_by is None:
+            return math.inf
+        # After a long absence of ours a node gets a look before it is judged.
+        return max(LOOK_AT_LEAST_S, node.launch_by - self.world.wall())
+
+    async def _ensure_created(self, node: Node, deadline: trio.CancelScope) -> Node:
         """The server is made, or found if it may have been made: its id is on record."""
         if node.server is None:
-            node = await self._create(node)
+            node = await self._create(node, deadline)
         server = node.server
         if server is not None and server.in_doubt:
             node = await self._settle(node, server)
         return node
 
-    async def _create(self, node: Node) -> Node:
+    async def _create(self, node: Node, deadline: trio.CancelScope) -> Node:
         """Send the one create of this node; it comes back in doubt if no answer came."""
         while True:
-            await self.provider.create_turn()
+            with self._interruptible(node.id):
+                await self.provider.create_turn()
             # Intent first (P3): from here on the server may exist, whatever happens to us.
             node = await self._intend(node.id, ResourceKind.SERVER)
+            deadline.deadline = trio.current_time() + self._left_s(node)
             try:
                 external_id = await self.provider.create(self._intent(node))
             except (AnswerLostError, CloudBrokenError) as error:
                 self.health.failed(error)
+                self.creates.failed(str(error))
                 log.warning("create_in_doubt", node=node.id, error=str(error))
                 return node
             except RetryLaterError:
                 # Not carried out: the rate limit now asks for patience, which the next turn has.
-                node = await self._not_created(node.id)
+                node = await self._not_made(node.id, ResourceKind.SERVER)
             except CloudError:
                 # Cancelled here, the record stays in doubt, which the next start settles.
-                await self._not_created(node.id)  # noqa: ASYNC120
+                await self._not_made(node.id, ResourceKind.SERVER)  # noqa: ASYNC120
                 raise
             else:
-                self.quota.accepted()
+                self.creates.worked()
                 return await self._made(node.id, ResourceKind.SERVER, external_id)
 
     async def _settle(self, node: Node, server: Resource) -> Node:
@@ -176,7 +193,7 @@ class Life:
             AnswerLostError: it has not appeared within ``create-settle``.
         """
         left_s = server.sent_at + self.config.create_settle - self.world.wall()
-        with trio.move_on_after(max(0.0, left_s)):
+        with trio.move_on_after(max(LOOK_AT_LEAST_S, left_s)):
             while True:  # noqa: ASYNC913 - found none, it waits for the watcher
                 try:
                     found = await self.provider.find(self._tag(node), node.hostname)
@@ -232,12 +249,17 @@ class Life:
         assert external_id is not None
         if node.resource(ResourceKind.FLOATING_IP) is None:
             node = await self._intend(node.id, ResourceKind.FLOATING_IP)
-        given = await self._patiently(
-            lambda: self.provider.attach_public(self._tag(node), external_id)
-        )
+        try:
+            given = await self._patiently(
+                node.id, lambda: self.provider.attach_public(self._tag(node), external_id)
+            )
+        except CloudError:
+            # Refused, so nothing was made: what is not in doubt need not be waited for.
+            await self._not_made(node.id, ResourceKind.FLOATING_IP)  # noqa: ASYNC120
+            raise
         return await self._made(node.id, ResourceKind.FLOATING_IP, given.external_id, given.address)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, node_id: NodeId, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call that may be repeated until the cloud answers it, or time is up."""
         pause_s = 1.0
         while True:
@@ -245,7 +267,8 @@ class Life:
                 return await call()
             except (AnswerLostError, CloudBrokenError, UnreachableError, RetryLaterError) as error:
                 self.health.failed(error)
-            await trio.sleep(pause_s)
+            with self._interruptible(node_id):
+                await trio.sleep(pause_s)
             pause_s = min(30.0, pause_s * 2)
 
     async def _ensure_reachable(self, node: Node) -> Node:
@@ -272,7 +295,8 @@ class Life:
         assert node.addresses is not None
         last = "no answer yet"
         with (
-            trio.move_on_after(max(0.0, boot_by - self.world.wall())),
+            # After a long absence of ours it gets one look before it is judged.
+            trio.move_on_after(max(LOOK_AT_LEAST_S, boot_by - self.world.wall())),
             self._interruptible(node.id),
         ):
             while True:
@@ -304,30 +328,46 @@ class Life:
             ),
         )
         self.labels.release((node.pool, node.label))
+        self.quota.accepted()
 
     # ------------------------------------------------------------------------ the deletion
 
     async def delete(self, node_id: NodeId) -> None:
-        """Take a node that is used, failed or unwanted from the cloud, until it is proved gone."""
-        node = await amend(self.store, Node, node_id, self._to_deleting)
+        """Take a node that is used, failed or unwanted from the cloud, until it is proved gone.
+
+        Returns also when a person holds it before the deletion has begun.
+        """
+        try:
+            node = await amend(self.store, Node, node_id, self._to_deleting)
+        except _MovedOnError:
+            return
         for kind in DELETE_ORDER:
             while (resource := node.resource(kind)) is not None:
                 node = await self._delete_resource(node, resource)
+        node = head(self.store, Node, node_id)
         gone = node.became(NodeState.GONE, self.world.wall())
         await self.store.commit([Change(node, gone, archive=True)])
 
     def _to_deleting(self, node: Node) -> Node:
         if node.state is NodeState.DELETING:
             return node
+        if node.state not in DYING:
+            raise _MovedOnError
         return node.became(NodeState.DELETING, self.world.wall())
 
     async def _delete_resource(self, node: Node, resource: Resource) -> Node:
         """Delete one thing, asking for ever with growing pauses: its owner is the cloud (P4)."""
         pause_s = 1.0
+        last = "the cloud says that it deletes it, and still shows it"
         while True:
+            await self._tell_if_stuck(node.id, resource, last)
             try:
                 if node.home is not None and await self.provider.home() != node.home:
-                    self.health.closed_for(f"project changed: node {node.id} is of {node.home}")
+                    reason = (
+                        f"{PROJECT_CHANGED}: node {node.id} is recorded in project "
+                        f"{node.home.project_id} at {node.home.endpoint}"
+                    )
+                    self.health.closed_for(reason, kind=PROJECT_CHANGED)
                     await trio.sleep(pause_s)
                 elif resource.in_doubt and resource.kind is ResourceKind.SERVER:
                     found = await self._find_doubted(node, resource)
@@ -342,9 +382,21 @@ class Life:
                     return await self._forget(node.id, resource)
             except CloudError as error:
                 self.health.failed(error)
-                log.info("delete_again", node=node.id, kind=resource.kind.value, error=str(error))
+                last = str(error)
+                log.info("delete_again", node=node.id, kind=resource.kind.value, error=last)
                 await trio.sleep(pause_s)
             pause_s = min(60.0, pause_s * 2)
+
+    async def _tell_if_stuck(self, node_id: NodeId, resource: Resource, last: str) -> None:
+        """Have an old deletion say so, once: in the log, in its record, in `explain` (P4, P8)."""
+        node = head(self.store, Node, node_id)
+        age_s = self.world.wall() - node.state_at
+        if age_s < STUCK_AFTER_S or (node.fault or "").startswith(STUCK):
+            return
+        thing = f"{resource.kind.value} {resource.external_id or '(in doubt)'}"
+        fault = f"{STUCK} for {age_s / 60:.0f} min: {thing}: {last}"
+        log.error("deletion_stuck", node=node_id, provider=node.provider, why=fault)
+        await amend(self.store, Node, node_id, lambda n: attrs.evolve(n, fault=fault), why=fault)
 
     async def _find_doubted(self, node: Node, resource: Resource) -> str | None:
         """The id of a server that may have been made; None once it had its time to appear."""
@@ -396,8 +448,15 @@ class Life:
             CloudError: the account has no token.
         """
         home = await self.provider.home()
-        intent = Resource(kind=kind, sent_at=self.world.wall())
-        return await self._note(node_id, lambda n: attrs.evolve(n.with_resource(intent), home=home))
+        now = self.world.wall()
+        intent = Resource(kind=kind, sent_at=now)
+        launch_by = now + self.config.launch_timeout
+        return await self._note(
+            node_id,
+            lambda n: attrs.evolve(
+                n.with_resource(intent), home=home, launch_by=n.launch_by or launch_by
+            ),
+        )
 
     async def _made(
         self, node_id: NodeId, kind: ResourceKind, external_id: str, address: str | None = None
@@ -415,18 +474,16 @@ class Life:
 
         return _building(await amend(self.store, Node, node_id, with_id))
 
-    async def _not_created(self, node_id: NodeId) -> Node:
+    async def _not_made(self, node_id: NodeId, kind: ResourceKind) -> Node:
         """Take back an intent whose call was certainly not carried out."""
 
         def without(node: Node) -> Node:
-            kept = tuple(r for r in node.resources if r.kind is not ResourceKind.SERVER)
+            kept = tuple(r for r in node.resources if r.kind is not kind)
             return attrs.evolve(node, resources=kept)
 
         return _building(await amend(self.store, Node, node_id, without))
 
-    async def _end(
-        self, node_id: NodeId, state: NodeState, fault: str, *, no_capacity: bool = False
-    ) -> None:
+    async def _end(self, node_id: NodeId, state: NodeState, fault: str) -> None:
         """Record how a launch ended, and count it against its request's place, in one batch."""
         node = head(self.store, Node, node_id)
         if node.state is not NodeState.BUILDING:
@@ -435,7 +492,7 @@ class Life:
         changes = [Change(node, node.became(state, self.world.wall(), fault=fault))]
         if node.allocated_to is not None:
             request = self.store.head(NodeRequest, node.allocated_to)
-            if request is not None and (after := _counted(request, node, state, no_capacity)):
+            if request is not None and (after := _counted(request, node, state)):
                 changes.append(Change(request, after))
         await self.store.commit(changes)
 
@@ -492,19 +549,18 @@ def _settled(row: Instance) -> bool:
     return row.state in (InstanceState.ERROR, InstanceState.STOPPED, InstanceState.GONE)
 
 
-def _counted(
-    request: NodeRequest, node: Node, state: NodeState, no_capacity: bool
-) -> NodeRequest | None:
-    """The request with this ending counted against its place; None where it does not count."""
+def _counted(request: NodeRequest, node: Node, state: NodeState) -> NodeRequest | None:
+    """The request with this ending counted against its place; None where it does not count.
+
+    An aborted launch is no launch retry, but so many refusals send the request elsewhere.
+    """
     place = request.placement
     if request.state is not RequestState.PENDING or place is None:
         return None
     if place.provider != node.provider:
         return None
-    if no_capacity:
-        place = attrs.evolve(place, capacity_refusals=place.capacity_refusals + 1)
-    elif state is NodeState.FAILED:
+    if state is NodeState.FAILED:
         place = attrs.evolve(place, failures=place.failures + 1)
     else:
-        return None
+        place = attrs.evolve(place, refusals=place.refusals + 1)
     return attrs.evolve(request, placement=place)

@@ -64,7 +64,8 @@ class Port:
         """See `DemandPort.submit`."""
         self._check(ask)
         if ask.idempotency_key is not None and (earlier := await self._earlier(ask)) is not None:
-            if earlier.ask != ask:
+            # A priority may have been changed since: it is no part of what was asked.
+            if attrs.evolve(earlier.ask, priority=ask.priority) != ask:
                 raise KeyReusedError(
                     f"{ask.requestor} used the idempotency key {ask.idempotency_key!r} for "
                     f"another body, request {earlier.id}",
@@ -92,7 +93,10 @@ class Port:
             )
         # Looked up again: another one of the same key may have come in meanwhile.
         live = self._keys.get((ask.requestor, ask.idempotency_key or ""))
-        return await self.request(live) if live is not None else archived
+        if live is None:
+            return archived
+        await self._store.settled()  # it may have come in at this very moment
+        return await self.request(live)
 
     def _check(self, ask: Ask) -> None:
         """Refuse what can never be served, before anything is recorded."""
@@ -161,7 +165,10 @@ class Port:
 
     async def cancel(self, request_id: RequestId) -> NodeRequest:
         """See `DemandPort.cancel`."""
-        request = self._store.head(NodeRequest, request_id)
+        # A place under way brings nodes that only the durable view shows.
+        while self._store.head(NodeRequest, request_id) != self._store.get(NodeRequest, request_id):
+            await self._store.settled()
+        request = self._store.get(NodeRequest, request_id)
         if request is None:
             return await self.request(request_id)
         now, why = self._world.wall(), "cancelled by its requestor"

@@ -13,8 +13,8 @@ import structlog
 import trio
 
 from trellis.control.fleet import DYING, Fleet
-from trellis.control.health import ProviderHealth
-from trellis.control.holds import Holds
+from trellis.control.health import PROJECT_CHANGED, ProviderHealth
+from trellis.control.holds import Breaker, Holds
 from trellis.control.life import Life
 from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
@@ -24,8 +24,8 @@ from trellis.control.sweep import Sweep
 from trellis.control.watcher import Watcher
 from trellis.errors import CloudError, ConfigError, ConflictError, MisconfiguredError
 from trellis.model.names import NodeId
-from trellis.model.node import Node, NodeState
-from trellis.model.provider import ProviderRecord, StoreMeta
+from trellis.model.node import Home, Node, NodeState, ResourceKind
+from trellis.model.provider import Pause, ProviderRecord, StoreMeta
 from trellis.model.quota import Limits, Resources
 from trellis.model.records import Change
 from trellis.model.status import Health
@@ -120,9 +120,10 @@ class RunningProvider:
         self.inventory: Inventory | None = None
         self.health = ProviderHealth(config.name, world.wall, self._health_changed)
         self.spots: Holds[tuple[str, Spot]] = Holds(world.wall, first_s=30.0, most_s=600.0)
-        self.labels: Holds[tuple[str, str]] = Holds(world.wall, first_s=15.0, most_s=600.0)
+        self.labels: Holds[tuple[str, str]] = Holds(world.wall, first_s=15.0, most_s=600.0, after=3)
         self._inventory_wanted, self._quota_wanted = Nudge(), Nudge()
         quota.wakers.append(self._quota_wanted)
+        self.creates = Breaker(world.wall, after=3, first_s=30.0, most_s=600.0)
         self._works: _Works | None = None
         self._at_work: set[NodeId] = set()
         self._work: trio.MemorySendChannel[NodeId] | None = None
@@ -190,13 +191,15 @@ class RunningProvider:
             mode=self.config.sweep,
             wall=self._world.wall,
             issued=self._issued,
-            nodes=self.nodes,
+            # Of all providers: two of them may look at one project (rule 9).
+            nodes=lambda: self._fleet.nodes,
             words=self.record,
         )
         watcher = Watcher(
             provider,
             deployment=self._deployment,
             health=self.health,
+            foreign=self._foreign_home,
             on_row=self._unexpected_row,
             on_full=sweep.see,
         )
@@ -212,6 +215,7 @@ class RunningProvider:
             twin_of=self._twin_of,
             spots=self.spots,
             labels=self.labels,
+            creates=self.creates,
             read_anew=self._inventory_wanted,
         )
         return _Works(
@@ -268,8 +272,8 @@ class RunningProvider:
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
             self.inventory = inventory
-            if foreign := self._foreign_home(inventory):
-                self.health.closed_for(foreign)
+            if foreign := self._foreign_home(inventory.home):
+                self.health.closed_for(foreign, kind=PROJECT_CHANGED)
                 await trio.sleep(wait_s)
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
@@ -287,14 +291,16 @@ class RunningProvider:
         if self.health.state is Health.UNAVAILABLE:
             self._inventory_wanted()
 
-    def _foreign_home(self, inventory: Inventory) -> str:
+    def _foreign_home(self, home: Home) -> str:
         """Why this is not the project our records speak of; "" if it is (rule 2)."""
         for node in self.nodes().values():
-            if node.home is not None and node.home != inventory.home:
+            if node.home is not None and node.home != home:
                 return (
-                    f"project changed: node {node.id} is recorded in project "
+                    f"{PROJECT_CHANGED}: node {node.id} is recorded in project "
                     f"{node.home.project_id} at {node.home.endpoint}, the credentials lead to "
-                    f"{inventory.home.project_id} at {inventory.home.endpoint}"
+                    f"{home.project_id} at {home.endpoint}. Nothing is concluded about its nodes: "
+                    f"correct the entry {self.config.cloud} in clouds.yaml, or give the new "
+                    "project a provider of its own"
                 )
         return ""
 
@@ -333,7 +339,10 @@ class RunningProvider:
                 continue
             possible[node.id] = node.shape.resources
             if server.external_id is not None and node.state not in DYING:
-                certain[node.id] = node.shape.resources
+                floating = node.resource(ResourceKind.FLOATING_IP)
+                made = int(floating is not None and floating.external_id is not None)
+                size = node.shape.resources
+                certain[node.id] = attrs.evolve(size, floating_ips=min(size.floating_ips, made))
         return certain, possible
 
     # ------------------------------------------------------------------ death and doubt
@@ -398,9 +407,12 @@ class RunningProvider:
     def view(self) -> ProviderView:
         """The provider as the planner sees it."""
         offers = self.inventory.offers if self.inventory is not None else {}
+        pause = self._pause()
         return ProviderView(
             name=self.config.name,
-            closed=self._paused() or self.health.closed or self._day_used_up(),
+            paused=f"paused by {pause.by}: {pause.reason}" if pause is not None else "",
+            draining=pause is not None and pause.drain,
+            closed=self.health.closed or self.creates.reason or self._day_used_up(),
             quota=self.quota.name,
             launch_retries=self.config.launch_retries,
             launches_left=self._launches_left(),
@@ -408,8 +420,16 @@ class RunningProvider:
                 PoolView(
                     name=pool.name,
                     limits=own_limits(pool),
+                    missing={
+                        label.name: self.missing(pool.name, label.name)
+                        for label in pool.labels
+                        if (pool.name, label.name) not in offers
+                    },
                     ignores_quota=pool.ignore_provider_quota,
                     used=self._fleet.pool_used.get((self.config.name, pool.name), Resources()),
+                    freeing=self._fleet.pool_freeing.get(
+                        (self.config.name, pool.name), Resources()
+                    ),
                     offers={
                         label.name: offers[pool.name, label.name]
                         for label in pool.labels
@@ -470,11 +490,11 @@ class RunningProvider:
             name=self.config.name
         )
 
-    def _paused(self) -> str:
+    def _pause(self) -> Pause | None:
+        """The pause in force, if there is one."""
         pause = self.record().pause
-        if pause is None or (pause.until is not None and pause.until <= self._world.wall()):
-            return ""
-        return f"paused by {pause.by}: {pause.reason}"
+        over = pause is not None and pause.until is not None and pause.until <= self._world.wall()
+        return None if over else pause
 
 
 def own_limits(pool: PoolConfig) -> Limits:

@@ -47,9 +47,15 @@ MINUTE_S = 60.0
 
 @attrs.frozen(kw_only=True)
 class Policy:
-    """What the configuration says about scheduling."""
+    """What the configuration says about scheduling.
+
+    Attributes:
+        unchecked: labels whose nodes are ready without having answered.
+    """
 
     min_ready: Mapping[str, int]
+    max_ready_age_s: Mapping[str, float]
+    unchecked: frozenset[str]
     starve_after_s: float
     launches_per_minute: int
 
@@ -83,10 +89,11 @@ class Scheduling:
         async with trio.open_nursery() as nursery:
             look_at_all = trio.current_time()
             while True:
-                if trio.current_time() >= look_at_all:
+                everything = trio.current_time() >= look_at_all
+                if everything:
                     look_at_all = trio.current_time() + RESYNC_S
                     self._fleet.dirty.update(dict.fromkeys(self._fleet.pending))
-                found = plan(self.snapshot())
+                found = plan(self.snapshot(everything=everything))
                 self._fleet.dirty.clear()
                 self.waits = found.waits
                 await self._act(found, nursery)
@@ -103,8 +110,17 @@ class Scheduling:
 
     # ------------------------------------------------------------------------ the snapshot
 
-    def snapshot(self) -> Snapshot:
-        """The world as it is now."""
+    def _orphans(self) -> list[Node]:
+        """Nodes that stand in a slot of a request that is not placed any more: a safety net."""
+        return [
+            node
+            for request_id, nodes in sorted(self._fleet.slots.items())
+            if request_id not in self._fleet.pending
+            for node in nodes.values()
+        ]
+
+    def snapshot(self, *, everything: bool = True) -> Snapshot:
+        """The world as it is now; what only the resync looks at is in it if *everything* is."""
         fleet, now = self._fleet, self._world.wall()
         while self._launched and self._launched[0] <= now - MINUTE_S:
             self._launched.popleft()
@@ -136,6 +152,8 @@ class Scheduling:
             idle=fleet.idle,
             warming=fleet.warming,
             min_ready=self._policy.min_ready,
+            max_ready_age_s=self._policy.max_ready_age_s,
+            orphans=self._orphans() if everything else (),
             launches_left=self._policy.launches_per_minute - len(self._launched),
             starve_after_s=self._policy.starve_after_s,
         )
@@ -149,19 +167,30 @@ class Scheduling:
         as it is then.
         """
         staged = []
+        overtaken = False
         for decision in found.decisions:
             if isinstance(decision, Recheck):
-                running = self._providers[decision.node.provider]
-                nursery.start_soon(running.recheck, decision.node)
+                running = self._providers.get(decision.node.provider)
+                if running is not None:
+                    nursery.start_soon(running.recheck, decision.node)
                 continue
+            changes = self._changes(decision)
             try:
-                staged.append(self._store.stage(self._changes(decision)))
+                staged.append(self._store.stage(changes))
             except ConflictError as conflict:
                 log.debug("decision_overtaken", decision=type(decision).__name__, by=str(conflict))
-                self.nudge()
+                overtaken = True
+            else:
+                now = self._world.wall()
+                launched = sum(c.before is None and isinstance(c.after, Node) for c in changes)
+                self._launched.extend([now] * launched)
         for commit in staged:
             if commit is not None:
                 await commit.durable()
+        if overtaken:
+            # Without this the next pass would see the same world and decide the same.
+            await self._store.settled()
+            self.nudge()
 
     def _changes(self, decision: Decision) -> list[Change]:
         match decision:
@@ -202,13 +231,17 @@ class Scheduling:
         ]
 
     def _refill(self, decision: Refill) -> list[Change]:
-        changes = [*_freed(decision.free), *self._launches(decision.launch, decision.request.id)]
         place = decision.request.placement
-        if place is not None and place.short_since is not None:
-            place = attrs.evolve(place, short_since=None)
-            after = attrs.evolve(decision.request, placement=place)
-            changes.append(Change(decision.request, after))
-        return changes
+        assert place is not None
+        refusals = place.refusals + len(decision.free)
+        place = attrs.evolve(place, short_since=None, refusals=refusals)
+        # The request is part of the batch even where nothing of it changes: if it is being
+        # cancelled at this moment, nothing may be launched for it any more.
+        return [
+            Change(decision.request, attrs.evolve(decision.request, placement=place)),
+            *_freed(decision.free),
+            *self._launches(decision.launch, decision.request.id),
+        ]
 
     def _fulfil(self, decision: Fulfil) -> list[Change]:
         now, request = self._world.wall(), decision.request
@@ -266,13 +299,15 @@ class Scheduling:
         for number, launch in enumerate(launches, meta.next_node):
             node = self._new_node(node_id(number), launch, request_id, now)
             changes.append(Change(None, node, why=launch.reason))
-            self._launched.append(now)
         return changes
 
     def _new_node(
         self, new_id: NodeId, launch: Launch, request_id: RequestId | None, now: float
     ) -> Node:
         config = self._providers[launch.provider].config
+        login = launch.offer.login
+        if launch.offer.label in self._policy.unchecked:
+            login = attrs.evolve(login, host_key_checking=False)
         return Node(
             id=new_id,
             label=launch.offer.label,
@@ -284,8 +319,7 @@ class Scheduling:
             cloud=config.cloud,
             region=config.region_name or "",
             shape=launch.offer.shape,
-            login=launch.offer.login,
-            launch_by=now + config.launch_timeout,
+            login=login,
             az=launch.az,
             hostname=f"tr{new_id}",
             allocated_to=request_id,

@@ -4,13 +4,14 @@ Between full lists only what changed is asked for (`changes-since`). The pace fo
 expected: nobody waits, no lists; something is due, a list soon.
 """
 
+import math
 from collections.abc import Callable
 
 import attrs
 import structlog
 import trio
 
-from trellis.control.health import ProviderHealth
+from trellis.control.health import PATIENCE, PROJECT_CHANGED, ProviderHealth
 from trellis.control.nudge import Nudge
 from trellis.errors import CloudError, RetryLaterError
 from trellis.model.names import NodeId
@@ -60,6 +61,7 @@ class Watcher:
         provider: whose list.
         deployment: rows with another deployment's tag are nobody's here.
         health: told of each list that came or failed.
+        foreign: why a project and endpoint are not those of our records; "" if they are.
         on_row: called for each row that nobody waits for: of ours, or of anybody's if gone.
         on_full: called with each full list, the only kind the sweep may use.
     """
@@ -70,11 +72,12 @@ class Watcher:
         *,
         deployment: str,
         health: ProviderHealth,
+        foreign: Callable[[Home], str],
         on_row: Callable[[Instance], None],
         on_full: Callable[[Listing], None],
     ) -> None:
         self._provider, self._deployment, self._health = provider, deployment, health
-        self._on_row, self._on_full = on_row, on_full
+        self._foreign, self._on_row, self._on_full = foreign, on_row, on_full
         self._waiting: dict[NodeId, _Waiter] = {}
         self._by_external: dict[str, _Waiter] = {}
         self._newest: str | None = None
@@ -117,10 +120,12 @@ class Watcher:
     async def _look_once(self, waiter: _Waiter, external_id: str) -> None:
         try:
             row = await self._provider.get(external_id)
+            at_home = await self._provider.home() == self._home
         except CloudError as error:
             self._health.failed(error)
         else:
-            self._offer(waiter, row)
+            if at_home:
+                self._offer(waiter, row)
 
     def ask_for_full(self) -> None:
         """Have the next list be a full one, soon."""
@@ -139,16 +144,19 @@ class Watcher:
                 # One failed list means nothing but another try (design §9).
                 failures += 1
                 self._health.failed(error)
+                if failures >= PATIENCE:
+                    self._health.blind(error)
                 asked = error.after_s if isinstance(error, RetryLaterError) else None
                 await trio.sleep(max(asked or 0.0, min(30.0, 2.0 ** min(failures, 5))))
                 continue
             failures = 0
-            if self._home is not None and listing.home != self._home:
+            if listing.home != self._home:
                 # Another project under the same name: its silence proves nothing (rule 2).
-                self._health.closed_for(f"project changed: {self._home} became {listing.home}")
-                await trio.sleep(PROJECT_CHANGED_S)
-                continue
-            self._home = listing.home
+                if foreign := self._foreign(listing.home):
+                    self._health.closed_for(foreign, kind=PROJECT_CHANGED)
+                    await trio.sleep(PROJECT_CHANGED_S)
+                    continue
+                self._home = listing.home
             self.lists += 1
             self._health.works()
             self._newest = listing.newest or self._newest
@@ -161,13 +169,15 @@ class Watcher:
             await self._rest(next_full)
 
     async def _rest(self, next_full: float) -> None:
-        """Sleep until a look is worth a call."""
-        if not self._waiting:
-            await self._wake.wait(at_most=max(0.0, next_full - trio.current_time()))
-            # What has only just been asked for cannot be there yet.
-            await trio.sleep(SHORTEST_S)
-            return
-        await trio.sleep(self._pace())
+        """Sleep until a look is worth a call; who comes to wait meanwhile is taken into account."""
+        began = trio.current_time()
+        # What has only just been asked for cannot be there yet.
+        await trio.sleep(SHORTEST_S)
+        while not self._full_wanted:
+            until = min(next_full, began + self._pace())
+            if until <= trio.current_time():
+                return
+            await self._wake.wait(at_most=until - trio.current_time())
 
     def _pace(self) -> float:
         """Seconds to the next list: in proportion to how long the most impatient has waited.
@@ -176,7 +186,7 @@ class Watcher:
         for ever more seldom. What a list adds to a wait is thus a small share of that wait.
         """
         now = trio.current_time()
-        soonest = LONGEST_S
+        soonest = LONGEST_S if self._waiting else math.inf
         for waiter in self._waiting.values():
             kind = "go" if waiter.accept is is_gone else "appear"
             age_s = now - waiter.since

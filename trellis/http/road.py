@@ -4,6 +4,7 @@ import random as random_
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -233,8 +234,7 @@ class Road:
         try:
             return httpx.Request(
                 call.method,
-                call.url,
-                params=call.params,
+                _parsed(call.url, tuple((call.params or {}).items())),
                 headers={**_HEADERS, **call.headers},
                 content=call.content,
                 extensions={
@@ -310,6 +310,17 @@ class _Progress:
             self.certainly_not_sent = True
         elif event.endswith(".send_request_headers.started"):
             self.certainly_not_sent = False
+
+
+@lru_cache(maxsize=2048)
+def _parsed(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
+    """The URL with its query; kept, as parsing takes longer than all else about a request.
+
+    Raises:
+        httpx.InvalidURL: it cannot be used.
+    """
+    parsed = httpx.URL(url)
+    return parsed.copy_merge_params(dict(params)) if params else parsed
 
 
 def _is_certificate_trouble(error: BaseException | None) -> bool:

@@ -129,7 +129,7 @@ class Node:
         slot: its place among the request's labels.
         replaces: the failed attempt before it, for the same slot.
         resources: everything of it in the cloud, the server included.
-        launch_by: deadline of the launch.
+        launch_by: deadline of the launch, known once its create is about to be sent.
         wants_public: it still needs a floating IP; its addresses are private ones so far.
         boot_by: deadline for it to answer, known once the server is active.
         checked_at: when it was last seen to answer.
@@ -148,7 +148,7 @@ class Node:
     region: str
     shape: Shape
     login: Login
-    launch_by: float
+    launch_by: float | None = None
     az: str | None = None
     hostname: str = ""
     home: Home | None = None

@@ -76,7 +76,7 @@ class Placement:
 
     Attributes:
         failures: launches that failed here so far; aborted ones do not count.
-        capacity_refusals: launches the cloud had no room for so far.
+        refusals: launches refused for quota or capacity, or in doubt, so far.
         short_since: since when a slot has stood empty for lack of room.
     """
 
@@ -84,7 +84,7 @@ class Placement:
     az: str | None
     since: float
     failures: int = 0
-    capacity_refusals: int = 0
+    refusals: int = 0
     short_since: float | None = None
 
 

@@ -30,7 +30,8 @@ def offers_of(provider: ProviderView, labels: Sequence[str]) -> list[Offer] | st
                 found.append(pool.offers[label])
                 break
         else:
-            return f"does not offer {label}"
+            lacks = [pool.missing[label] for pool in provider.pools if label in pool.missing]
+            return f"{label}: {lacks[0]}" if lacks else f"does not offer {label}"
     return found
 
 
@@ -76,18 +77,19 @@ def place_on(
     offered = offers_of(provider, labels)
     if isinstance(offered, str):
         return offered
-    reason = ""
+    reason = "its labels have no zone in common here"
+    first = ""
     best: tuple[int, str | None, dict[int, Node], list[Offer]] | None = None
     for az in _zones(offered, provider, room):
         take = _ready_nodes(labels, provider, az, snapshot, room)
         missing = [labels[slot] for slot in range(len(labels)) if slot not in take]
         chosen = room.choose_pools(provider, missing, az, snapshot.now)
         if isinstance(chosen, str):
-            reason = reason or chosen
+            first = first or chosen
         elif best is None or len(missing) < best[0]:
             best = len(missing), az, take, chosen
     if best is None:
-        return reason
+        return first or reason
     _, az, take, chosen = best
     slots = [slot for slot in range(len(labels)) if slot not in take]
     place = Place(
@@ -113,10 +115,16 @@ def place_on(
 
 def _zones(offered: Sequence[Offer], provider: ProviderView, room: Room) -> Iterator[str | None]:
     """The zones all of these offers share, those with the fewest nodes of ours first."""
-    zones = [z for z in offered[0].zones if all(z in o.zones for o in offered)]
-    if not zones:
+    labels = {offer.label for offer in offered}
+    of_label = [
+        {z for pool in provider.pools if x in pool.offers for z in pool.offers[x].zones}
+        for x in sorted(labels)
+    ]
+    if not any(of_label):
         yield None
         return
+    # A label that names no zone goes anywhere; with no zone in common there is no place.
+    zones = sorted(set.intersection(*(named for named in of_label if named)))
     yield from sorted(zones, key=lambda z: (room.zone_nodes(provider, z), z))
 
 
@@ -129,10 +137,12 @@ def _ready_nodes(
 ) -> dict[int, Node]:
     """Idle nodes for these slots; one alone is at home anywhere, a set has to meet in *az*."""
     found: dict[int, Node] = {}
+    meeting: str | None = None
     for slot, label in enumerate(labels):
         for node in snapshot.idle.get((provider.name, label), {}).values():
             spoken_for = node.id in room.taken or any(n is node for n in found.values())
-            if not spoken_for and (len(labels) == 1 or az is None or node.az == az):
+            if not spoken_for and (len(labels) == 1 or node.az == (az or meeting or node.az)):
+                meeting = node.az
                 found[slot] = node
                 break
     return found

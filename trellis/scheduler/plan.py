@@ -5,10 +5,9 @@ priority and age, idle nodes come last. Goals in `design.md` §1 settle a disput
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trellis.model.node import Node, NodeState
-from trellis.model.quota import Resources
 from trellis.model.request import Declined, NodeRequest
 from trellis.scheduler.decisions import (
     Decision,
@@ -28,6 +27,7 @@ from trellis.scheduler.ready import keep_ready
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import (
     PendingView,
+    ProviderView,
     QueueShape,
     Snapshot,
     queue_key,
@@ -37,21 +37,31 @@ DOUBT_PATIENCE_S = 15.0
 """After so long an unanswered create is worked around: its slot is filled anew."""
 SHORT_PATIENCE_S = 120.0
 """So long a placed request waits for room for a replacement before it goes elsewhere."""
-CAPACITY_TRIES = 3
-"""So many times *No valid host* in one place, then elsewhere (design §5b 7)."""
-ELSEWHERE_S = 600.0
+REFUSALS = 3
+"""So many launches refused for quota or capacity in one place, then elsewhere (design §5b 7)."""
+ELSEWHERE_S = 60.0
 """So long a place is out of the question after it ran short of room or capacity."""
 
 
 def plan(snapshot: Snapshot) -> Plan:
     """Decide what to do now. Pure: the same snapshot gives the same plan."""
     room = Room(snapshot)
-    decisions: list[Decision] = []
+    decisions: list[Decision] = list(_drain(snapshot, room))
     for pending in snapshot.pending:
         decisions.extend(_finish(pending, snapshot, room))
     waits = _serve_queues(snapshot, room, decisions)
     decisions.extend(keep_ready(snapshot, room))
+    decisions.extend(Retire(node=node, reason="its request is gone") for node in snapshot.orphans)
     return Plan(decisions=tuple(decisions), waits=waits)
+
+
+def _drain(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
+    """Let go of what is idle on providers that are being emptied."""
+    for (owner, _), nodes in sorted(snapshot.idle.items()):
+        provider = snapshot.providers.get(owner)
+        for node in nodes.values() if provider is not None and provider.draining else ():
+            room.taken.add(node.id)
+            yield Retire(node=node, reason=f"{owner} is being drained")
 
 
 # ------------------------------------------------------------------ requests with a place
@@ -81,10 +91,12 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
         yield give_up("the provider is no longer configured", None)
     elif place.failures >= provider.launch_retries:
         yield give_up(f"{place.failures} launches failed there", None)
-    elif place.capacity_refusals >= CAPACITY_TRIES:
-        yield give_up("the cloud has no capacity there", now + ELSEWHERE_S)
+    elif place.refusals >= REFUSALS:
+        yield give_up(
+            f"{place.refusals} launches were refused or in doubt there", now + ELSEWHERE_S
+        )
     elif provider.closed:
-        yield give_up(provider.closed, now + min(ELSEWHERE_S, 60.0))
+        yield give_up(provider.closed, now + ELSEWHERE_S)
     else:
         labels = [request.ask.labels[slot] for slot in empty]
         chosen = room.choose_pools(provider, labels, place.az, now)
@@ -126,6 +138,7 @@ def _hand_out(
         node
         for node in in_order
         if node.login.host_key_checking
+        and node.login.connection_type == "ssh"
         and snapshot.now - (node.checked_at or 0.0) > snapshot.recheck_after_s
     ]
     if stale:
@@ -173,8 +186,8 @@ def _serve_queues(
             found = best_place(request, snapshot, room)
             if isinstance(found, dict):
                 waits[shape] = found
-                _reserve_if_starving(request, snapshot, room, reserved)
                 decisions.extend(_make_room(request, snapshot, room))
+                _reserve_if_starving(request, snapshot, room, reserved)
                 continue
             _take(found.place, snapshot, room)
             decisions.append(found.place)
@@ -205,17 +218,25 @@ def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
             continue
         offers = offers_of(provider, request.ask.labels)
         if isinstance(offers, str):
-            # A closed provider may not know yet what it offers.
-            if provider.closed:
+            # A closed provider may not know yet what it offers, and what the cloud lacks now
+            # may come: an image, a flavor, a network.
+            if provider.closed or _may_come(provider, request.ask.labels):
                 return ""
             reasons.append(f"{name}: {offers}")
-        elif too_much := room.could_ever(provider, offers):
+        elif too_much := room.could_ever(provider, request.ask.labels):
             reasons.append(f"{name}: {too_much}")
         else:
             return ""
     if not reasons:
         return "no provider is configured for it"
     return "; ".join(reasons)
+
+
+def _may_come(provider: ProviderView, labels: Sequence[str]) -> bool:
+    return all(
+        any(label in pool.offers or label in pool.missing for pool in provider.pools)
+        for label in labels
+    )
 
 
 def _reserve_if_starving(
@@ -227,50 +248,56 @@ def _reserve_if_starving(
     """
     if snapshot.now - request.created_at < snapshot.starve_after_s:
         return
-    candidates = [
-        (room.fullness(p), p.name, total)
-        for p in snapshot.providers.values()
-        if p.name not in reserved and not out_of_question(request, p, snapshot.now)
-        if (total := _total(request, p.name, snapshot)) is not None
-    ]
-    if candidates:
-        _, name, total = min(candidates)[0:3]
-        reserved.add(name)
-        room.reserve(snapshot.providers[name], total)
-
-
-def _total(request: NodeRequest, name: str, snapshot: Snapshot) -> Resources | None:
-    offers = offers_of(snapshot.providers[name], request.ask.labels)
-    if isinstance(offers, str):
-        return None
-    return sum((offer.shape.resources for offer in offers), Resources())
+    for name in sorted(snapshot.providers):
+        provider = snapshot.providers[name]
+        if name in reserved or out_of_question(request, provider, snapshot.now):
+            continue
+        offers = offers_of(provider, request.ask.labels)
+        if not isinstance(offers, str) and not room.could_ever(provider, request.ask.labels):
+            # Always the same one, or what is kept today on one is given away on it tomorrow.
+            reserved.add(name)
+            room.reserve(provider, offers)
+            return
 
 
 def _make_room(request: NodeRequest, snapshot: Snapshot, room: Room) -> Iterator[Decision]:
-    """Delete idle nodes in the way of a request that only quota keeps waiting.
+    """Delete idle nodes in the way of a request, where that is enough for it to fit.
 
     Nodes kept ready are the least of all claims: without this a full shelf of one label
     would starve every other.
     """
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
-        if out_of_question(request, provider, snapshot.now):
+        if provider.paused or out_of_question(request, provider, snapshot.now):
             continue
-        total = _total(request, name, snapshot)
-        if total is None or not room.quota_short(provider, total):
+        offers = offers_of(provider, request.ask.labels)
+        if isinstance(offers, str) or not isinstance(
+            room.choose_pools(provider, request.ask.labels, None, snapshot.now), str
+        ):
             continue
-        idle = [
-            node
-            for (owner, _), nodes in sorted(snapshot.idle.items())
-            if owner == name
-            for node in nodes.values()
-            if node.id not in room.taken
-        ]
+        room.contended.add(provider.quota)
+        idle = _idle_of(provider, snapshot, room)
+        gone: list[Node] = []
         # What is being deleted already will do, if it is enough.
-        for node in sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id)):
-            if room.enough_when_freed(provider, total):
-                return
+        while not room.fits_without(provider, offers, gone) and len(gone) < len(idle):
+            gone.append(idle[len(gone)])
+        if not room.fits_without(provider, offers, gone):
+            continue
+        for node in gone:
             room.taken.add(node.id)
-            room.free(provider, node.shape.resources)
+            room.free(provider, node)
             yield Retire(node=node, reason=f"makes room for request {request.id}")
         return
+
+
+def _idle_of(provider: ProviderView, snapshot: Snapshot, room: Room) -> list[Node]:
+    """Idle nodes that draw on the provider's quota, the longest idle first."""
+    sharing = {p.name for p in snapshot.providers.values() if p.quota == provider.quota}
+    idle = [
+        node
+        for (owner, _), nodes in snapshot.idle.items()
+        if owner in sharing
+        for node in nodes.values()
+        if node.id not in room.taken
+    ]
+    return sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))

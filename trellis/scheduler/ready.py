@@ -15,8 +15,11 @@ SURPLUS_AGE_S = 60.0
 def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
     """Launch what is missing to ``min-ready``, and delete what has long been too much."""
     shelf: dict[str, list[Node]] = {}
-    for (_, label), nodes in sorted(snapshot.idle.items()):
-        shelf.setdefault(label, []).extend(n for n in nodes.values() if n.id not in room.taken)
+    for (owner, label), nodes in sorted(snapshot.idle.items()):
+        provider = snapshot.providers.get(owner)
+        # What a provider that cannot be used has ready is no use to anybody.
+        if provider is not None and not provider.closed:
+            shelf.setdefault(label, []).extend(n for n in nodes.values() if n.id not in room.taken)
     for label in sorted({*snapshot.min_ready, *shelf}):
         wanted = snapshot.min_ready.get(label, 0)
         there = sorted(shelf.get(label, ()), key=lambda n: (n.ready_at or 0.0, n.id))
@@ -28,14 +31,18 @@ def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
         for node in there[: max(0, len(there) - wanted)]:
             if snapshot.now - (node.ready_at or 0.0) > SURPLUS_AGE_S:
                 yield Retire(node=node, reason=f"more than {wanted} ready and nobody waits")
+        oldest = snapshot.max_ready_age_s.get(label, 0.0)
+        for node in there[max(0, len(there) - wanted) :]:
+            if oldest and snapshot.now - (node.ready_at or 0.0) > oldest:
+                yield Retire(node=node, reason="it reached max-ready-age")
 
 
 def _warm(label: str, snapshot: Snapshot, room: Room) -> Launch | None:
     """A launch for the shelf, on the provider with the most room, or None."""
-    open_ones = [p for p in snapshot.providers.values() if not p.closed]
+    open_ones = [
+        p for p in snapshot.providers.values() if not p.closed and p.quota not in room.contended
+    ]
     for provider in sorted(open_ones, key=lambda p: (room.fullness(p), p.name)):
-        if _held(provider, label, snapshot.now):
-            continue
         for az in _zones(provider, label, room):
             chosen = room.choose_pools(provider, [label], az, snapshot.now)
             if not isinstance(chosen, str):
@@ -49,12 +56,6 @@ def _warm(label: str, snapshot: Snapshot, room: Room) -> Launch | None:
                     reason="to keep some ready",
                 )
     return None
-
-
-def _held(provider: ProviderView, label: str, now: float) -> bool:
-    return any(
-        label in pool.labels_held and now < pool.labels_held[label].until for pool in provider.pools
-    )
 
 
 def _zones(provider: ProviderView, label: str, room: Room) -> list[str | None]:

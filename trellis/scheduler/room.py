@@ -1,8 +1,10 @@
 """What is left to hand out, as one pass hands it out."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from trellis.model.names import NodeId
+from trellis.model.node import Node
 from trellis.model.quota import UNLIMITED, Resources
 from trellis.scheduler.snapshot import PoolView, ProviderView, Snapshot
 from trellis.spi.provider import Offer
@@ -11,7 +13,12 @@ NOTHING = Resources()
 
 
 class Room:
-    """The room of all pools and quotas during one pass; taking makes it less."""
+    """The room of all pools and quotas during one pass; taking makes it less.
+
+    Attributes:
+        taken: idle nodes that this pass has given a use.
+        contended: quotas for whose room a request waits: nothing is kept ready out of them.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._quotas = snapshot.quotas
@@ -19,9 +26,11 @@ class Room:
         self._freeing = {name: quota.freeing for name, quota in snapshot.quotas.items()}
         self._pool_used: dict[tuple[str, str], Resources] = {}
         self._zone_nodes: dict[tuple[str, str | None], int] = {}
+        self._pool_freeing: list[Node] = []
         self._launching: dict[str, int] = {}
         self.launches_left = snapshot.launches_left
         self.taken: set[NodeId] = set()
+        self.contended: set[str] = set()
 
     def pool_used(self, provider: ProviderView, pool: PoolView) -> Resources:
         """What the pool's nodes use, those of this pass included."""
@@ -34,10 +43,14 @@ class Room:
 
         The quota of the project is looked at for all of them together (P9).
         """
+        if not wanted:
+            return []
+        if provider.paused:
+            return provider.paused
         if len(wanted) > self.launches_left:
             return "the launch budget of this minute is used up"
         launching = self._launching.get(provider.name, 0) + len(wanted)
-        if provider.launches_left is not None and wanted and launching > provider.launches_left:
+        if provider.launches_left is not None and launching > provider.launches_left:
             return "max-concurrency launches are under way"
         chosen: list[Offer] = []
         extra: dict[str, Resources] = {}
@@ -67,7 +80,10 @@ class Room:
             offer = pool.offers.get(label)
             if offer is None:
                 continue
-            held = pool.spots_held.get((offer.shape.flavor_id, az))
+            if az is not None and offer.zones and az not in offer.zones:
+                reason = f"pool {pool.name} is not in zone {az}"
+                continue
+            held = pool.spots_held.get((offer.shape.flavor_id, az)) or pool.labels_held.get(label)
             if held is not None and now < held.until:
                 reason = f"pool {pool.name}: {held.reason}"
                 continue
@@ -104,15 +120,32 @@ class Room:
             return 0.0
         return self._quota_used[provider.quota].instances / limit
 
-    def enough_when_freed(self, provider: ProviderView, wanted: Resources) -> bool:
-        """Whether *wanted* fits once all that is being deleted is gone."""
+    def fits_without(
+        self, provider: ProviderView, offers: Sequence[Offer], gone: Sequence[Node]
+    ) -> bool:
+        """Whether these would fit once *gone*, and all that is being deleted, is gone."""
         quota = self._quotas[provider.quota]
-        left = self._quota_used[provider.quota] - self._freeing[provider.quota]
-        return not quota.limits.short_of(left, wanted)
+        freed = sum((node.shape.resources for node in gone), self._freeing[provider.quota])
+        total = sum((offer.shape.resources for offer in offers), NOTHING)
+        left = self._quota_used[provider.quota] - freed
+        if quota.limits.short_of(left, total):
+            return False
+        for pool in provider.pools:
+            mine = [
+                node.shape.resources
+                for node in (*gone, *self._pool_freeing)
+                if (node.provider, node.pool) == (provider.name, pool.name)
+            ]
+            wanted = sum((o.shape.resources for o in offers if o.pool == pool.name), NOTHING)
+            used = self.pool_used(provider, pool) - sum(mine, pool.freeing)
+            if pool.limits.short_of(used, wanted):
+                return False
+        return True
 
-    def free(self, provider: ProviderView, resources: Resources) -> None:
-        """Count on these being deleted."""
-        self._freeing[provider.quota] += resources
+    def free(self, provider: ProviderView, node: Node) -> None:
+        """Count on this node being deleted."""
+        self._freeing[provider.quota] += node.shape.resources
+        self._pool_freeing.append(node)
 
     def take(self, provider: ProviderView, az: str | None, offers: Sequence[Offer]) -> None:
         """Take the room of these offers."""
@@ -127,27 +160,33 @@ class Room:
             self._pool_used[key] += offer.shape.resources
             self._quota_used[provider.quota] += offer.shape.resources
 
-    def reserve(self, provider: ProviderView, wanted: Resources) -> None:
+    def reserve(self, provider: ProviderView, offers: Sequence[Offer]) -> None:
         """Keep room for one that is starving: what comes after it in this pass goes around."""
-        self._quota_used[provider.quota] += wanted
+        for offer in offers:
+            key = provider.name, offer.pool
+            used = self.pool_used(provider, _pool(provider, offer.pool))
+            self._pool_used[key] = used + offer.shape.resources
+            self._quota_used[provider.quota] += offer.shape.resources
 
-    def could_ever(self, provider: ProviderView, offers: Sequence[Offer]) -> str:
-        """Why an empty project would not hold these either; "" if it would."""
+    def could_ever(self, provider: ProviderView, labels: Sequence[str]) -> str:
+        """Why an empty project would not hold these either; "" if it would.
+
+        A label is reckoned with its smallest offer, and all pools that have it together. A
+        limit of 0 says nothing for ever: it is how a quota is taken away for a while.
+        """
         total = NOTHING
-        by_label: dict[str, Resources] = {}
-        for offer in offers:
-            if not _pool(provider, offer.pool).ignores_quota:
-                total += offer.shape.resources
-            by_label[offer.label] = by_label.get(offer.label, NOTHING) + offer.shape.resources
+        for label, count in Counter(labels).items():
+            offers = [p.offers[label] for p in provider.pools if label in p.offers]
+            least = min(offers, key=lambda o: (o.shape.resources.cores, o.shape.resources.ram_mib))
+            total += sum([least.shape.resources] * count, NOTHING)
+            most = [p.limits.instances for p in provider.pools if label in p.offers]
+            if None not in most and 0 < sum(n for n in most if n is not None) < count:
+                return f"the pools together allow {sum(n or 0 for n in most):g} {label}"
         limits = self._quotas[provider.quota].limits
-        if short := limits.short_of(NOTHING, total):
-            return f"the whole quota is {_amounts(limits, short)}, {_amounts(total, short)} wanted"
-        # A label may be had in several pools: only what no pool's own limits hold is too much.
-        for offer in offers:
-            pools = [p for p in provider.pools if offer.label in p.offers]
-            if all(p.limits.short_of(NOTHING, by_label[offer.label]) for p in pools):
-                return f"no pool's own limits allow so many {offer.label}"
-        return ""
+        short = [n for n in limits.short_of(NOTHING, total) if getattr(limits, n)]
+        if not short:
+            return ""
+        return f"the whole quota is {_amounts(limits, short)}, {_amounts(total, short)} wanted"
 
 
 def _pool(provider: ProviderView, name: str) -> PoolView:

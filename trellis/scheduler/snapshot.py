@@ -45,15 +45,19 @@ class PoolView:
     """One pool: its own limits, what its nodes use of them, and what it offers.
 
     Attributes:
+        freeing: the part of what its nodes use that is being deleted.
+        missing: labels it is configured for and cannot make now, and why.
         ignores_quota: the cloud's own quota figures are wrong for it and not asked.
         spots_held: flavor and zone held back after the cloud had no capacity for them.
-        labels_held: labels held back for idle nodes after their launches failed.
+        labels_held: labels held back after launches of them failed one after the other.
     """
 
     name: str
     limits: Limits
     used: Resources
     offers: Mapping[str, Offer]
+    freeing: Resources = attrs.field(factory=Resources)
+    missing: Mapping[str, str] = attrs.field(factory=dict)
     ignores_quota: bool = False
     spots_held: Mapping[Spot, Held] = attrs.field(factory=dict)
     labels_held: Mapping[str, Held] = attrs.field(factory=dict)
@@ -64,7 +68,9 @@ class ProviderView:
     """One provider.
 
     Attributes:
-        closed: why nothing may be launched on it now; "" if it may.
+        closed: why it cannot be used now; "" if it can.
+        paused: why nothing may be launched on it, though what is ready there may be handed out.
+        draining: its idle nodes are to be deleted.
         quota: name of the quota it draws on, which another provider may share.
         launches_left: how many more launches may be under way; None is as many as are needed.
         zone_nodes: how many nodes of ours each zone has, for spreading.
@@ -76,6 +82,8 @@ class ProviderView:
     launch_retries: int
     pools: Sequence[PoolView]
     launches_left: int | None = None
+    paused: str = ""
+    draining: bool = False
     zone_nodes: Mapping[str | None, int] = attrs.field(factory=dict)
 
 
@@ -115,6 +123,7 @@ class Snapshot:
         pending: placed requests in which something may have changed.
         queues: waiting requests by shape, each in the order of service.
         idle: ready nodes that are nobody's, by provider and label, the oldest first.
+        orphans: nodes in a slot of a request that is placed no longer, which nobody will want.
         warming: nodes being launched for nobody yet, by label.
         launches_left: how many launches the budget of this minute still allows.
     """
@@ -128,5 +137,7 @@ class Snapshot:
     warming: Mapping[str, int]
     min_ready: Mapping[str, int]
     launches_left: int
+    orphans: Sequence[Node] = ()
+    max_ready_age_s: Mapping[str, float] = attrs.field(factory=dict)
     starve_after_s: float = 600.0
     recheck_after_s: float = 600.0

@@ -1,24 +1,13 @@
 """Many seeds, in parallel: each in a process of its own kind, since one seed owns its process."""
 
-import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
-
-import structlog
 
 from trellis.sim.scenario import Scenario
 from trellis.sim.simulate import Outcome, simulate
-
-QUIET = logging.CRITICAL
-"""A simulated daemon's log would cost more than the daemon."""
-
-
-def hush() -> None:
-    """Log nothing in this process."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
 
 
 def hunt(
@@ -26,19 +15,34 @@ def hunt(
 ) -> Iterator[Outcome]:
     """Run *seeds* seeds from *first_seed* on and give each outcome as it comes.
 
+    Closing the iterator, or an exception such as Ctrl-C at the caller, ends the processes.
+
     Args:
         scenario: the story they all tell.
-        workers: processes at once; None is one a core.
+        first_seed: the first of them.
+        seeds: how many.
+        workers: processes at once; None is one a core, 1 is none beside this one.
     """
     count = min(workers or os.cpu_count() or 1, seeds)
     numbers = range(first_seed, first_seed + seeds)
     if count == 1:
-        hush()
-        yield from map(partial(simulate, scenario), numbers)
+        for number in numbers:
+            yield simulate(scenario, number)
         return
     # Spawned, not forked: a fork would share the parent's Trio and its random state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=hush) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_signals) as pool:
         tasks = [pool.submit(simulate, scenario, number) for number in numbers]
-        for task in as_completed(tasks):
-            yield task.result()
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
+def _leave_signals() -> None:
+    """Leave Ctrl-C to the parent, which ends this process in its turn."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -21,6 +21,7 @@ class Mortal:
 
     Attributes:
         alive: False once it has been killed.
+        crashed: it ended by a bug of its own.
         crossings: calls and writes so far, each counted before and after it takes effect.
         die_at: the crossing at which it is killed; None for no such appointment.
     """
@@ -28,6 +29,7 @@ class Mortal:
     def __init__(self, log: SimulatedLog, scope: trio.CancelScope) -> None:
         self.log = log
         self.alive = True
+        self.crashed = False
         self.crossings = 0
         self.die_at: int | None = None
         self._scope = scope

@@ -1,13 +1,19 @@
 """The judge: reads the clouds' ledgers and the requestors' transcripts, and nothing of Trellis."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import attrs
 
 from trellis.sim.cloud.cloud import SimCloud
 from trellis.sim.cloud.ledger import What
+from trellis.sim.cloud.site import STRANGER
 from trellis.sim.requestors import Transcript
 from trellis.sim.scenario import Scenario
+
+REFUSED_AT_MOST: Final = 0.01
+"""Share of an account's creates that may be refused for quota."""
 
 
 @attrs.frozen(kw_only=True)
@@ -15,7 +21,8 @@ class Violation:
     """A promise that was not kept.
 
     Attributes:
-        promise: ``P1`` … as the design numbers them, or ``progress``.
+        promise: ``P1`` … as the design numbers them, ``progress``, or ``bug`` for an error that
+            the daemon logged and no fault of a cloud excuses.
         story: what happened to whom, in one line.
     """
 
@@ -32,6 +39,7 @@ def judge(
         *_kept_while_leased(clouds, transcripts),
         *_nothing_left(clouds),
         *_strangers_unharmed(clouds),
+        *_inside_quota(clouds),
         *_atomic(transcripts),
         *_progress(scenario, transcripts),
     )
@@ -106,6 +114,23 @@ def _strangers_unharmed(clouds: Mapping[str, SimCloud]) -> list[Violation]:
         for name, cloud in clouds.items()
         for fact in cloud.ledger.violations
     ]
+
+
+def _inside_quota(clouds: Mapping[str, SimCloud]) -> list[Violation]:
+    """P6: quota is known before it is asked for; what a stranger takes may surprise once each."""
+    found = []
+    for name, cloud in clouds.items():
+        refused = len(cloud.ledger.of(What.QUOTA_REFUSED))
+        made = sum(f.who != STRANGER for f in cloud.ledger.of(What.SERVER_CREATED))
+        changes = sum(
+            f.who == STRANGER for f in cloud.ledger.of(What.SERVER_CREATED, What.SERVER_DELETED)
+        )
+        allowed = math.ceil((made + refused) * REFUSED_AT_MOST) + changes
+        if refused > allowed:
+            story = f"{name} refused {refused} of {made + refused} creates for quota"
+            story += f", {allowed} are allowed with {changes} changes of a stranger"
+            found.append(Violation(promise="P6", story=story))
+    return found
 
 
 def _atomic(transcripts: Sequence[Transcript]) -> list[Violation]:

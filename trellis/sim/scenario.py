@@ -1,7 +1,8 @@
 """What is simulated: clouds, a configuration, demand, faults and kills. All but the seed."""
 
-from collections.abc import Mapping
-from typing import Final
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
@@ -20,6 +21,22 @@ from trellis.sim.cloud.spec import (
 )
 
 MINUTE: Final = 60.0
+DEFAULT_LABELS: Final = ("small", "large")
+
+
+def between(least: float, most: float) -> Callable[[Any, Any, Any], None]:
+    """Refuse a number outside of these bounds."""
+
+    def check(_instance: object, _field: object, value: float) -> None:
+        if not least <= value <= most:
+            raise ValueError(f"must be from {least:g} to {most:g}, not {value:g}")
+
+    return check
+
+
+def _weights(_instance: object, _field: object, value: tuple[float, ...]) -> None:
+    if not 1 <= len(value) <= 100 or not all(0.0 <= x < math.inf for x in value) or not sum(value):
+        raise ValueError("must be the chances of one, two, three … nodes, one at least above 0")
 
 
 @attrs.frozen(kw_only=True)
@@ -36,13 +53,15 @@ class DemandSpec:
         expire: chance that the requestor dies and its lease runs out.
     """
 
-    requests: int
-    every_s: float
-    sizes: tuple[float, ...] = (0.7, 0.2, 0.1)
-    cancel: float = 0.08
-    expire: float = 0.03
+    requests: int = attrs.field(validator=between(1, 1_000_000))
+    every_s: float = attrs.field(validator=between(0.001, 86_400.0))
+    sizes: tuple[float, ...] = attrs.field(default=(0.7, 0.2, 0.1), validator=_weights)
+    cancel: float = attrs.field(default=0.08, validator=between(0.0, 1.0))
+    expire: float = attrs.field(default=0.03, validator=between(0.0, 1.0))
     use: Lognormal = attrs.field(factory=lambda: Lognormal(120.0, 600.0))
-    labels: tuple[str, ...] = ("small", "large")
+    labels: tuple[str, ...] = attrs.field(
+        default=DEFAULT_LABELS, validator=attrs.validators.min_len(1)
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +134,7 @@ _TROUBLE: Final = Faults(
 
 def rough() -> Scenario:
     """Three clouds with every fault of the core, strangers, outages, and kills."""
-    end = 25 * MINUTE
+    end = 16 * MINUTE
     trouble = (FaultWindow(start=0.0, end=end, faults=_TROUBLE),)
     return Scenario(
         name="rough",
@@ -125,15 +144,15 @@ def rough() -> Scenario:
                 number=0,
                 zones=("az1", "az2"),
                 networks=direct_networks(),
-                quota=Quota(instances=40, cores=100, ram_mib=250_000),
-                strangers=Strangers(servers_at_start=3, every_s=200.0, stay_s=400.0),
+                quota=Quota(instances=60, cores=140, ram_mib=400_000),
+                strangers=Strangers(servers_at_start=3, every_s=120.0, stay_s=300.0),
                 fault_windows=trouble,
             ),
             CloudSpec(
                 name="beta",
                 number=1,
                 networks=floating_networks(),
-                quota=Quota(instances=26, cores=70, ram_mib=120_000, floating_ips=20),
+                quota=Quota(instances=40, cores=90, ram_mib=250_000, floating_ips=32),
                 fault_windows=trouble,
                 rate_limits=(RateLimit(calls=20.0, per_s=1.0),),
                 strangers=Strangers(servers_at_start=1, floating_ips_at_start=2),
@@ -142,21 +161,21 @@ def rough() -> Scenario:
                 name="gamma",
                 number=2,
                 networks=direct_networks(),
-                quota=Quota(instances=36, cores=70, ram_mib=150_000),
-                capacity=30,
+                quota=Quota(instances=50, cores=90, ram_mib=250_000),
+                capacity=44,
                 fault_windows=trouble,
                 rate_limits=(RateLimit(calls=10.0, per_s=1.0, status=413),),
                 outages=(
-                    Outage(start=4 * MINUTE, end=9 * MINUTE, kind=OutageKind.HANG),
-                    Outage(start=13 * MINUTE, end=15 * MINUTE, kind=OutageKind.REFUSE),
-                    Outage(start=18 * MINUTE, end=20 * MINUTE, kind=OutageKind.GATEWAY),
+                    Outage(start=3 * MINUTE, end=7 * MINUTE, kind=OutageKind.HANG),
+                    Outage(start=9 * MINUTE, end=10.5 * MINUTE, kind=OutageKind.REFUSE),
+                    Outage(start=12 * MINUTE, end=13.5 * MINUTE, kind=OutageKind.GATEWAY),
                 ),
             ),
         ),
         configuration=_configuration(
-            {"alpha": (34, "public"), "beta": (20, "ci-net"), "gamma": (34, "public")}
+            {"alpha": (54, "public"), "beta": (34, "ci-net"), "gamma": (50, "public")}
         ),
-        demand=DemandSpec(requests=340, every_s=3.5, use=Lognormal(60.0, 240.0)),
+        demand=DemandSpec(requests=360, every_s=2.2, use=Lognormal(60.0, 240.0)),
         kills=8,
         faults_end=end,
     )

@@ -20,6 +20,7 @@ from trellis.daemon import Accounts
 from trellis.errors import FencedError, StoreFailedError
 from trellis.openstack.clouds import CloudConfig
 from trellis.plugin_host import PluginHost, built_in_plugins
+from trellis.sim.alarms import heard_by
 from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import What
 from trellis.sim.door import Door
@@ -57,10 +58,10 @@ class Outcome:
 
 def simulate(scenario: Scenario, seed: int) -> Outcome:
     """Run one seed to its end."""
-    with _deterministic(seed):
+    run = _Run(scenario, seed)
+    with _deterministic(seed), heard_by(run.alarm):
         began = time.perf_counter()
         clock = trio.testing.MockClock(autojump_threshold=0)
-        run = _Run(scenario, seed)
         outcome = trio.run(run.main, clock=clock)
         real_s = round(time.perf_counter() - began, 2)
         return attrs.evolve(outcome, figures={**outcome.figures, "real_s": real_s})
@@ -102,6 +103,13 @@ class _Run:
         self._mortal: Mortal | None = None
         self._requestors = Requestors(scenario.demand, self._door, self._branch())
         self._kills = 0
+        self._alarms: list[Violation] = []
+
+    def alarm(self, story: str) -> None:
+        """Take down a bug that a living daemon logged."""
+        if self._mortal is not None and self._mortal.alive:
+            when = f"at {trio.current_time():.1f}"
+            self._alarms.append(Violation(promise="bug", story=f"{when}: {story}"))
 
     def _read_configuration(self) -> Configuration:
         text = self._scenario.configuration
@@ -168,7 +176,7 @@ class _Run:
                 await self._incarnation(mortal, Random(chance.getrandbits(64)))
             self._door.shut()
             self._mortal = None
-            if mortal.alive:
+            if mortal.alive and not mortal.crashed:
                 return
             self._kills += 1
             await trio.sleep(chance.uniform(0.1, DOWN_AT_MOST_S))
@@ -198,6 +206,10 @@ class _Run:
         except* (FencedError, StoreFailedError):
             if mortal.alive:
                 raise
+        except* Exception as bug:  # noqa: BLE001
+            # A daemon that ends by a bug is started again, as an init system would do it.
+            self.alarm(f"the daemon ended: {_innermost(bug)}")
+            mortal.crashed = True
 
     def _read_cloud(self, name: str, region: str | None) -> CloudConfig:
         cloud = self._clouds[name]
@@ -253,7 +265,7 @@ class _Run:
             seed=self._seed,
             scenario=self._scenario.name,
             trace=self._trace(transcripts),
-            violations=judge(self._scenario, self._clouds, transcripts),
+            violations=(*judge(self._scenario, self._clouds, transcripts), *self._alarms),
             lives=deleted,
             figures={
                 "requests": len(transcripts),
@@ -275,6 +287,12 @@ class _Run:
         for transcript in transcripts:
             digest.update(repr(attrs.astuple(transcript)).encode())
         return digest.hexdigest()[:32]
+
+
+def _innermost(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return repr(error)
 
 
 def _wall() -> float:

@@ -50,7 +50,6 @@ def a_node(number: int = 1, **parts: Any) -> Node:
         "region": "RegionOne",
         "shape": a_shape(),
         "login": Login(),
-        "launch_by": NOW + 600,
         "hostname": f"tr{number:010d}",
     }
     if state is not NodeState.BUILDING:

@@ -92,7 +92,7 @@ class FaultDice:
             late = None
             is_create = request.method == "POST" and request.path.endswith("/servers")
             if is_create and random.random() < faults.appear_late:
-                late = random.uniform(*faults.appear_late_s)
+                late = random.uniform(faults.appear_late_s[0], faults.appear_late_s[1])
             silent = random.random() < 0.5
             return Verdict(
                 fate=Fate.LOST,

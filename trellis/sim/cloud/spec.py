@@ -2,8 +2,9 @@
 
 import enum
 import math
+from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -14,12 +15,45 @@ _Z95: Final = 1.6448536269514722
 """The standard normal's 95th percentile."""
 
 
+def _at_least(least: float) -> Callable[[Any, Any, Any], None]:
+    def check(_instance: object, _field: object, value: float | None) -> None:
+        if value is not None and not (value >= least and math.isfinite(value)):
+            raise ValueError(f"must be at least {least:g}, not {value:g}")
+
+    return check
+
+
+def _chance(_instance: object, _field: object, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"is a probability: must be from 0 to 1, not {value:g}")
+
+
+def _name(_instance: object, _field: object, value: str) -> None:
+    if not value.strip() or not value.isascii() or "/" in value:
+        raise ValueError("must be a name of ASCII letters, without '/'")
+
+
+def _many(_instance: object, _field: object, value: int) -> None:
+    if value < UNLIMITED:
+        raise ValueError(f"must be at least 0, or -1 for no limit, not {value}")
+
+
+def _span(_instance: object, _field: object, value: tuple[float, ...]) -> None:
+    if len(value) != 2 or not 0.0 <= value[0] <= value[1]:
+        raise ValueError("must be two numbers of seconds, the least and the most")
+
+
 @attrs.frozen
 class Lognormal:
     """A duration in seconds, given by its median and 95th percentile; equal ones mean fixed."""
 
-    median: float
+    median: float = attrs.field(validator=_at_least(0.0))
     p95: float
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no distribution has."""
+        if self.median > 0.0 and not self.median <= self.p95 < math.inf:
+            raise ValueError(f"p95 must be at least the median, {self.median:g}, not {self.p95:g}")
 
     def draw(self, random: Random) -> float:
         """One duration. Takes one normal variate whatever the parameters are."""
@@ -65,12 +99,12 @@ class Latency:
 class Quota:
     """What the project may have, in each region; -1 is unlimited."""
 
-    instances: int = 100
-    cores: int = 400
-    ram_mib: int = 819_200
-    floating_ips: int = 50
-    ports: int = 500
-    keypairs: int = 100
+    instances: int = attrs.field(default=100, validator=_many)
+    cores: int = attrs.field(default=400, validator=_many)
+    ram_mib: int = attrs.field(default=819_200, validator=_many)
+    floating_ips: int = attrs.field(default=50, validator=_many)
+    ports: int = attrs.field(default=500, validator=_many)
+    keypairs: int = attrs.field(default=100, validator=_many)
 
 
 @attrs.frozen(kw_only=True)
@@ -78,9 +112,9 @@ class FlavorSpec:
     """A flavor; one that is not placeable ends in *No valid host*."""
 
     name: str
-    cores: int
-    ram_mib: int
-    disk_gib: int = 10
+    cores: int = attrs.field(validator=_at_least(1))
+    ram_mib: int = attrs.field(validator=_at_least(1))
+    disk_gib: int = attrs.field(default=10, validator=_at_least(0))
     placeable: bool = True
 
 
@@ -144,9 +178,9 @@ class RateLimit:
         path: only calls whose path ends so, as ``/servers``.
     """
 
-    calls: float
-    per_s: float = 1.0
-    status: int = 429
+    calls: float = attrs.field(validator=_at_least(1.0))
+    per_s: float = attrs.field(default=1.0, validator=_at_least(0.001))
+    status: int = attrs.field(default=429, validator=attrs.validators.in_((413, 429)))
     retry_after: bool = True
     service: str | None = None
     method: str | None = None
@@ -175,29 +209,29 @@ class Faults:
         list_lag_s: lists show the past: new servers not yet, deleted ones still.
     """
 
-    lose_answer: float = 0.0
-    lose_request: float = 0.0
-    appear_late: float = 0.0
-    appear_late_s: tuple[float, float] = (30.0, 300.0)
-    server_error: float = 0.0
-    boot_error: float = 0.0
-    no_valid_host: float = 0.0
-    stuck_build: float = 0.0
-    no_ssh: float = 0.0
-    late_address: float = 0.0
-    late_address_s: float = 20.0
-    stuck_delete: float = 0.0
-    stuck_delete_s: float = 1800.0
-    delete_error: float = 0.0
-    list_lag_s: float = 0.0
+    lose_answer: float = attrs.field(default=0.0, validator=_chance)
+    lose_request: float = attrs.field(default=0.0, validator=_chance)
+    appear_late: float = attrs.field(default=0.0, validator=_chance)
+    appear_late_s: tuple[float, ...] = attrs.field(default=(30.0, 300.0), validator=_span)
+    server_error: float = attrs.field(default=0.0, validator=_chance)
+    boot_error: float = attrs.field(default=0.0, validator=_chance)
+    no_valid_host: float = attrs.field(default=0.0, validator=_chance)
+    stuck_build: float = attrs.field(default=0.0, validator=_chance)
+    no_ssh: float = attrs.field(default=0.0, validator=_chance)
+    late_address: float = attrs.field(default=0.0, validator=_chance)
+    late_address_s: float = attrs.field(default=20.0, validator=_at_least(0.0))
+    stuck_delete: float = attrs.field(default=0.0, validator=_chance)
+    stuck_delete_s: float = attrs.field(default=1800.0, validator=_at_least(0.0))
+    delete_error: float = attrs.field(default=0.0, validator=_chance)
+    list_lag_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
 
 
 @attrs.frozen(kw_only=True)
 class FaultWindow:
     """Other faults from *start* until *end*, in seconds of the cloud's age."""
 
-    start: float
-    end: float
+    start: float = attrs.field(validator=_at_least(0.0))
+    end: float = attrs.field(validator=_at_least(0.0))
     faults: Faults
 
 
@@ -220,8 +254,8 @@ class Outage:
         services: only these (identity, compute, network, image); empty is all.
     """
 
-    start: float
-    end: float
+    start: float = attrs.field(validator=_at_least(0.0))
+    end: float = attrs.field(validator=_at_least(0.0))
     kind: OutageKind
     services: tuple[str, ...] = ()
 
@@ -238,10 +272,10 @@ class Strangers:
         flavor: name of his flavor; None is the first.
     """
 
-    servers_at_start: int = 0
-    floating_ips_at_start: int = 0
-    every_s: float = 0.0
-    stay_s: float = 600.0
+    servers_at_start: int = attrs.field(default=0, validator=_at_least(0))
+    floating_ips_at_start: int = attrs.field(default=0, validator=_at_least(0))
+    every_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
+    stay_s: float = attrs.field(default=600.0, validator=_at_least(0.001))
     flavor: str | None = None
 
 
@@ -274,7 +308,7 @@ class CloudSpec:
         keep_deleted_s: how long ``changes-since`` still shows a deleted server.
     """
 
-    name: str
+    name: str = attrs.field(validator=_name)
     number: int = attrs.field(default=0, validator=attrs.validators.in_(range(16)))
     regions: tuple[str, ...] = attrs.field(
         default=("RegionOne",), validator=[attrs.validators.min_len(1), attrs.validators.max_len(4)]
@@ -288,7 +322,7 @@ class CloudSpec:
     images: tuple[ImageSpec, ...] = (ImageSpec(name="tiny"),)
     networks: tuple[NetworkSpec, ...] = attrs.field(factory=direct_networks)
     zones: tuple[str, ...] = ("nova",)
-    capacity: int | None = None
+    capacity: int | None = attrs.field(default=None, validator=_at_least(0))
     boot: Lognormal = Lognormal(20.0, 45.0)
     delete: Lognormal = Lognormal(2.0, 5.0)
     guest: Lognormal = Lognormal(3.0, 6.0)
@@ -298,9 +332,9 @@ class CloudSpec:
     fault_windows: tuple[FaultWindow, ...] = ()
     outages: tuple[Outage, ...] = ()
     strangers: Strangers = Strangers()
-    token_lifetime_s: float = 3600.0
-    page: int = 1000
-    keep_deleted_s: float = 3600.0
+    token_lifetime_s: float = attrs.field(default=3600.0, validator=_at_least(60.0))
+    page: int = attrs.field(default=1000, validator=_at_least(1))
+    keep_deleted_s: float = attrs.field(default=3600.0, validator=_at_least(0.0))
 
     def faults_at(self, age: float) -> Faults:
         """The faults that hold at this age of the cloud; the first window that fits wins."""

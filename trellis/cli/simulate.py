@@ -1,0 +1,163 @@
+"""``trellis simulate``: the whole daemon against simulated clouds on virtual time."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from trellis.cli.shape import Command, complain, note
+from trellis.cli.tables import show_data
+
+if TYPE_CHECKING:
+    from trellis.sim.scenario import Scenario
+    from trellis.sim.simulate import Outcome
+
+_SEEDS: Final = 10
+_MOST_STORIES: Final = 20
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "trellis simulate --seeds 100",
+        "trellis simulate rough --seed 7",
+        "trellis simulate my-clouds.yaml --seeds 20 --first-seed 1000 -o json",
+    ],
+)
+@click.argument("scenario", default="rough")
+@click.option("--seeds", type=click.IntRange(1), help=f"How many seeds.  [default: {_SEEDS}]")
+@click.option("--first-seed", type=click.IntRange(0), help="The first of them.  [default: 1]")
+@click.option("--seed", type=click.IntRange(0), help="Replay this one seed.")
+@click.option("--workers", type=click.IntRange(1), help="Processes at once.  [default: one a core]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the outcomes.",
+)
+def simulate(
+    scenario: str,
+    seeds: int | None,
+    first_seed: int | None,
+    seed: int | None,
+    workers: int | None,
+    output: str,
+) -> None:
+    """Run the whole daemon against simulated clouds on virtual time.
+
+    SCENARIO is `rough` (every fault there is, and kills), `calm` (the same clouds without), or
+    a YAML file of your own. Every seed is another story, and the same seed is the same story,
+    to the last bit of its trace. Exit code 1 if a promise was broken in one of them.
+    """
+    if seed is not None and (seeds, first_seed, workers) != (None, None, None):
+        raise click.UsageError("--seed runs that one seed: leave out the other options of seeds")
+    from trellis.sim.hunt import hunt
+
+    story = _scenario(scenario)
+    count = 1 if seed is not None else seeds or _SEEDS
+    first = seed if seed is not None else 1 if first_seed is None else first_seed
+    outcomes: list[Outcome] = []
+    try:
+        found = hunt(story, first_seed=first, seeds=count, workers=workers)
+        for outcome in _with_progress(found, count):
+            outcomes.append(outcome)
+            if output == "table":
+                _show_line(outcome)
+            _complain_of(outcome, scenario)
+    except* KeyboardInterrupt:
+        note(f"interrupted after {len(outcomes)} of {count} seeds")
+        interrupted = True
+    else:
+        interrupted = False
+    outcomes.sort(key=lambda x: x.seed)
+    if output == "json":
+        shown = [_as_data(x) for x in outcomes]
+        show_data("json", shown[0] if seed is not None and shown else shown)
+    elif outcomes:
+        _show_figures(outcomes)
+    if any(x.violations for x in outcomes):
+        raise SystemExit(1)
+    if interrupted:
+        raise SystemExit(130)
+
+
+def _scenario(name: str) -> "Scenario":
+    from trellis.sim.scenario import SCENARIOS
+
+    if name in SCENARIOS:
+        return SCENARIOS[name]()
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        raise click.BadParameter(
+            f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}, or name a YAML file",
+            param_hint="SCENARIO",
+        )
+    from trellis.sim.scenario_file import load_scenario
+
+    return load_scenario(path)
+
+
+def _with_progress(outcomes: "Iterator[Outcome]", count: int) -> "Iterator[Outcome]":
+    """Say on a terminal's stderr how far it is."""
+    shows = sys.stderr.isatty() and count > 1
+    for number, outcome in enumerate(outcomes, 1):
+        if shows:
+            click.echo("\r\x1b[K", nl=False, err=True)
+        yield outcome
+        if shows:
+            click.echo(f"{number} of {count} seeds", nl=False, err=True)
+    if shows:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _show_line(outcome: "Outcome") -> None:
+    broken = len(outcome.violations)
+    kills = int(outcome.figures["kills"])
+    verdict = f"{broken} violation{'s'[: broken != 1]}"
+    click.echo(
+        f"seed {outcome.seed:<6} trace {outcome.trace}  {outcome.lives:>5} lives  "
+        f"{kills:>2} kills  {verdict}"
+    )
+
+
+def _complain_of(outcome: "Outcome", scenario: str) -> None:
+    for violation in outcome.violations[:_MOST_STORIES]:
+        complain(f"seed {outcome.seed}: {violation.promise}: {violation.story}")
+    left = len(outcome.violations) - _MOST_STORIES
+    if left > 0:
+        complain(f"seed {outcome.seed}: … and {left} more")
+    if outcome.violations:
+        click.echo(
+            f"  → replay it with: trellis simulate {scenario} --seed {outcome.seed}", err=True
+        )
+
+
+def _show_figures(outcomes: "list[Outcome]") -> None:
+    lives = sum(x.lives for x in outcomes)
+    calls = sum(x.lives * x.figures["calls_per_life"] for x in outcomes)
+    refused = sum(x.figures["quota_refusals"] for x in outcomes)
+    real_s = sum(x.figures["real_s"] for x in outcomes)
+    broken = sum(bool(x.violations) for x in outcomes)
+    click.echo(
+        f"{len(outcomes)} seeds, {broken} with violations; {lives} lives, "
+        f"{sum(int(x.figures['kills']) for x in outcomes)} kills, {refused:g} creates refused "
+        f"for quota, {calls / max(1, lives):.1f} calls a life; "
+        f"waits of a seed at most {max(x.figures['wait_p50_s'] for x in outcomes):.1f} s median, "
+        f"{max(x.figures['wait_p95_s'] for x in outcomes):.1f} s p95"
+    )
+    note(f"{lives / max(0.01, real_s):.0f} lives a second and process, {real_s:.1f} s of processes")
+
+
+def _as_data(outcome: "Outcome") -> dict[str, Any]:
+    return {
+        "scenario": outcome.scenario,
+        "seed": outcome.seed,
+        "trace": outcome.trace,
+        "lives": outcome.lives,
+        "violations": [{"promise": x.promise, "story": x.story} for x in outcome.violations],
+        "figures": outcome.figures,
+    }

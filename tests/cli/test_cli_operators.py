@@ -71,6 +71,15 @@ def test_pipe_gets_whole_cells(fleet, run):
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.mark.parametrize("args", [("provider", "list"), ("provider", "show", "ovh-bhs1")])
+def test_pipe_gets_no_padding(fleet, run, args):
+    """A long cell does not lengthen the lines of the others."""
+    lines = run(*args).output.splitlines()
+
+    assert lines
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_terminal_codes_of_others_are_not_printed(fleet, run):
     """A label, reason or name cannot steer the operator's terminal."""
     assert "evil\\x1b[2Jlabel" in run("node", "list").stdout

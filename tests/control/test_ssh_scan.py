@@ -1,8 +1,8 @@
 import base64
 import os
 import random
-import shutil
 import re
+import shutil
 import struct
 import subprocess
 from functools import partial

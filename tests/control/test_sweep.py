@@ -16,6 +16,7 @@ class Swept:
     def __init__(self, mode="delete", nodes=(), issued=1000):
         self.provider = ScriptedProvider()
         self.now = 0.0
+        self.estranged = {}
         self.words = ProviderRecord(name="alpha")
         self.sweep = Sweep(
             name="alpha",
@@ -26,6 +27,7 @@ class Swept:
             wall=lambda: self.now,
             issued=lambda node_id: int(node_id) < issued,
             nodes=lambda: {node.id: node for node in nodes},
+            estrange=self.estranged.update,
             words=lambda: self.words,
         )
 
@@ -133,6 +135,20 @@ async def test_a_node_id_never_issued_stops_the_sweep(autojump_clock):
 
     assert swept.provider.deleted == []
     assert "never issued" in swept.sweep.alarm
+    assert swept.estranged == {"server-1": "0000000001"}
+
+
+async def test_what_was_strange_stays_strange(autojump_clock):
+    """Our own numbers have risen past its id since: still only a person decides."""
+    swept = Swept(issued=1000)
+    swept.words = ProviderRecord(name="alpha", strange=("server-1",))
+    swept.see(a_row())
+    swept.see(a_row())
+
+    await swept.act()
+
+    assert swept.provider.deleted == []
+    assert swept.sweep.alarm
 
 
 async def test_a_person_can_adopt_what_is_strange(autojump_clock):

@@ -228,3 +228,27 @@ def test_nothing_names_the_machine_it_was_written_on(path):
     homes = "|".join(("/" + "root/", "/" + "work/", "/" + "home/\\w+/"))
 
     assert re.findall(rf"(?<![\w.$}}/])(?:{homes})[\w.-]+", text) == []
+
+
+def test_the_task_tree_is_the_codes():
+    """Every task the page draws is there, and every task that is started is drawn."""
+    page = (ROOT / "docs/explanation/task-tree.md").read_text(encoding="utf-8")
+    tree = _FENCE.search(page)[2]
+    modules = {
+        path: path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / "trellis").rglob("*.py"))
+        if "sim" not in path.parts
+    }
+    code = "".join(modules.values())
+    drawn = set(re.findall(r"[├└]─ (?:supervise\()?([\w.]+)", tree)) - {"web", "hypercorn"}
+    started = {
+        name.split(".")[-1]
+        for text in modules.values()
+        for name in re.findall(r"\bstart(?:_soon)?\(\s*(?:partial\(\s*)?([\w.]+)", text)
+    }
+    # Those are named by the class that they are of, and by no more than their place.
+    by_class = {"run", "serve", "hypercorn_serve", "read_other"}
+
+    assert [x for x in drawn if not re.search(rf"(def|class) {x.split('.')[-1]}\b", code)] == []
+    assert [x for x in drawn if x[0].isupper() and f"class {x.split('.')[0]}" not in code] == []
+    assert sorted(x for x in started - by_class if x not in tree) == []

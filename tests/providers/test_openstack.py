@@ -3,6 +3,7 @@
 import attrs
 import msgspec
 import pytest
+import trio
 from canned import (
     CI_NET,
     SAMPLES,
@@ -347,6 +348,25 @@ async def test_network_facts_are_read_once():
     await provider.get(SERVER)
 
     assert len(session.made) == before + 2
+
+
+async def test_network_facts_are_read_once_for_many_who_ask_at_once():
+    """Twenty launches that go on after a restart make one reading, and so one call of each kind."""
+
+    class UnhurriedSession(CannedSession):
+        async def request(self, *args, **kwargs):
+            await trio.lowlevel.checkpoint()
+            return await super().request(*args, **kwargs)
+
+    session = UnhurriedSession()
+    provider = a_provider(session)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(provider.find, TAG, "np0000000042")
+
+    networks = [name for name in session.names() if name.startswith("GET network")]
+    assert len(networks) == len(set(networks)) > 0
+    assert session.names().count(LIST) == 20
 
 
 # --------------------------------------------------------------------------- floating IPs

@@ -19,7 +19,7 @@ from trellis.scheduler.decisions import (
     RunShort,
     Warm,
 )
-from trellis.scheduler.plan import REFUSALS, DOUBT_PATIENCE_S, SHORT_PATIENCE_S, plan
+from trellis.scheduler.plan import DOUBT_PATIENCE_S, REFUSALS, SHORT_PATIENCE_S, plan
 from trellis.scheduler.snapshot import Held, PendingView, QuotaView
 from trellis.testing.builders import (
     NOW,

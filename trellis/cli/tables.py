@@ -15,6 +15,7 @@ from trellis.cli.shape import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _WIDE: Final = 120
 _UNBOUNDED: Final = 10_000
@@ -79,7 +80,7 @@ def print_table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
     for row in rows:
         texts = [_cell(column.show(row)) for column in shown]
         table.add_row(*[Text(text, style=_STYLES.get(text, "")) for text in texts])
-    console.print(table)
+    _print(console, table)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
@@ -94,7 +95,7 @@ def print_fields(fields: Mapping[str, object]) -> None:
         if value not in (None, "", [], {}):
             text = _cell(value)
             table.add_row(name, Text(text, style=_STYLES.get(text, "")))
-    _console().print(table)
+    _print(_console(), table)
 
 
 def age(since: str | None) -> str:
@@ -135,6 +136,17 @@ def _cell(value: object) -> str:
     elif isinstance(value, Mapping):
         value = "\n".join(f"{name}: {item}" for name, item in value.items())
     return printable(str(value))
+
+
+def _print(console: "Console", table: "Table") -> None:
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    # Rich pads the last column, by hundreds of blanks if one cell of it is long.
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _console() -> "Console":

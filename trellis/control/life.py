@@ -144,6 +144,10 @@ class Life:
             took = f"{self.config.launch_timeout:g} s"
             await self._end(node_id, NodeState.FAILED, f"not ready within launch-timeout, {took}")
 
+    async def abort(self, node_id: NodeId, reason: str) -> None:
+        """End a launch that could not even begin; its request can go elsewhere."""
+        await self._end(node_id, NodeState.ABORTED, reason)
+
     def _left_s(self, node: Node) -> float:
         """Seconds to the deadline of the launch, which begins with the intent to create."""
         if node.launch_by is None:

@@ -4,7 +4,6 @@ It shares its account and the store with others, nothing else (P5). When it cras
 started again and goes on from the records.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -12,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from trellis.control.deaths import Deaths
 from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
 from trellis.control.holds import Breaker, Holds
@@ -19,28 +19,35 @@ from trellis.control.life import Life
 from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
 from trellis.control.quota import Quota
+from trellis.control.quota_watch import QuotaWatch
 from trellis.control.ssh_scan import NotReachableError, read_banner
 from trellis.control.sweep import Sweep
 from trellis.control.watcher import Watcher
-from trellis.errors import CloudError, ConfigError, ConflictError, MisconfiguredError
+from trellis.errors import (
+    CloudError,
+    ConfigError,
+    ConflictError,
+    MisconfiguredError,
+    StoreError,
+)
 from trellis.model.names import NodeId
-from trellis.model.node import Home, Node, NodeState, ResourceKind
+from trellis.model.node import Home, Node, NodeState
 from trellis.model.provider import Pause, ProviderRecord, StoreMeta
 from trellis.model.quota import Limits, Resources
 from trellis.model.records import Change
 from trellis.model.status import Health
 from trellis.scheduler.snapshot import PoolView, ProviderView, Spot
 from trellis.spi.config import PoolConfig, ProviderConfig
-from trellis.spi.provider import Instance, InstanceState, Inventory, Offer, Provider
+from trellis.spi.provider import Inventory, Listing, Offer, Provider
 from trellis.store.store import Store
 from trellis.world import World
 
 log = structlog.get_logger()
 
-QUOTA_EVERY_S = 60.0
-QUOTA_SOONEST_S = 1.0
 INVENTORY_EVERY_S = 900.0
 PROBE_FIRST_S = 5.0
+FIRST_READ_S = 90.0
+BUG_PAUSE_S = 60.0
 PROBE_MOST_S = 60.0
 CHECK_AT_MOST_S = 10.0
 
@@ -89,7 +96,9 @@ class _Works:
     connected: Connected
     provider: Provider
     watcher: Watcher
+    deaths: Deaths
     life: Life
+    quota: QuotaWatch
     sweep: Sweep
 
 
@@ -124,10 +133,10 @@ class RunningProvider:
         self._inventory_wanted, self._quota_wanted = Nudge(), Nudge()
         quota.wakers.append(self._quota_wanted)
         self.creates = Breaker(world.wall, after=3, first_s=30.0, most_s=600.0)
+        self._read_once = trio.Event()
         self._works: _Works | None = None
         self._at_work: set[NodeId] = set()
         self._work: trio.MemorySendChannel[NodeId] | None = None
-        self._dead: trio.MemorySendChannel[tuple[NodeId, InstanceState]] | None = None
         fleet.on_node.append(self._node_changed)
 
     def nodes(self) -> Mapping[NodeId, Node]:
@@ -149,11 +158,11 @@ class RunningProvider:
         self._at_work.clear()
         async with works.provider.open(), trio.open_nursery() as nursery:
             nursery.start_soon(self._until_outdated, connected, nursery.cancel_scope)
-            nursery.start_soon(self._keep_inventory, works.provider)
-            nursery.start_soon(self._keep_quota, works.provider)
             nursery.start_soon(works.watcher.run)
             nursery.start_soon(works.sweep.run)
-            nursery.start_soon(self._mourn)
+            nursery.start_soon(works.deaths.run)
+            nursery.start_soon(works.quota.run)
+            nursery.start_soon(self._keep_inventory, works)
             await self._dispatch(works.life, nursery)
 
     def crashed(self, _name: str, crash: Exception) -> None:
@@ -191,17 +200,31 @@ class RunningProvider:
             mode=self.config.sweep,
             wall=self._world.wall,
             issued=self._issued,
+            estrange=self._estrange,
             # Of all providers: two of them may look at one project (rule 9).
             nodes=lambda: self._fleet.nodes,
             words=self.record,
         )
+        deaths = Deaths(
+            provider=provider,
+            store=self._store,
+            health=self.health,
+            wall=self._world.wall,
+            nodes=self.nodes,
+            node_of=self._fleet.by_external.get,
+        )
+
+        def see_full(listing: Listing) -> None:
+            sweep.see(listing)
+            deaths.see_full(listing)
+
         watcher = Watcher(
             provider,
             deployment=self._deployment,
             health=self.health,
             foreign=self._foreign_home,
-            on_row=self._unexpected_row,
-            on_full=sweep.see,
+            on_row=deaths.see_row,
+            on_full=see_full,
         )
         life = Life(
             config=self.config,
@@ -219,7 +242,20 @@ class RunningProvider:
             read_anew=self._inventory_wanted,
         )
         return _Works(
-            connected=connected, provider=provider, watcher=watcher, life=life, sweep=sweep
+            connected=connected,
+            provider=provider,
+            watcher=watcher,
+            deaths=deaths,
+            life=life,
+            sweep=sweep,
+            quota=QuotaWatch(
+                provider=provider,
+                quota=self.quota,
+                fleet=self._fleet,
+                health=self.health,
+                nudge=self._nudge,
+                wanted=self._quota_wanted,
+            ),
         )
 
     async def _dispatch(self, life: Life, nursery: trio.Nursery) -> None:
@@ -239,14 +275,29 @@ class RunningProvider:
         structlog.contextvars.bind_contextvars(node=node_id, provider=self.config.name)
         try:
             while (node := self.nodes().get(node_id)) is not None and _has_to_move(node):
-                if node.state is NodeState.BUILDING:
-                    await life.launch(node_id)
-                else:
-                    await life.delete(node_id)
+                try:
+                    await self._step(life, node)
+                except StoreError:
+                    raise
+                except Exception as bug:
+                    log.error("node_task_crashed", again_in_s=BUG_PAUSE_S, exc_info=bug)
+                    await trio.sleep(BUG_PAUSE_S)
                 # What ended a launch may be staged only: the view shows it once it is durable.
                 await self._store.settled()
         finally:
             self._at_work.discard(node_id)
+
+    async def _step(self, life: Life, node: Node) -> None:
+        if node.state is not NodeState.BUILDING:
+            await life.delete(node.id)
+            return
+        # Nothing is known of the cloud right after a start: a launch would ask for it by itself.
+        with trio.move_on_after(FIRST_READ_S):
+            await self._read_once.wait()
+        if self._read_once.is_set():
+            await life.launch(node.id)
+        else:
+            await life.abort(node.id, self.health.reason)
 
     def _node_changed(self, before: Node | None, after: Node | None) -> None:
         node = after or before
@@ -258,14 +309,18 @@ class RunningProvider:
         if after is not None and self._work is not None and idle and _has_to_move(after):
             self._work.send_nowait(after.id)
 
-    async def _keep_inventory(self, provider: Provider) -> None:
-        """Read what the labels come to; while the provider cannot be used, try again and again."""
+    async def _keep_inventory(self, works: _Works) -> None:
+        """Read what the labels come to; while the provider cannot be used, try again and again.
+
+        It opens when everything has been read once: labels, quota, and a full list of servers,
+        without which a node id could be given that is out there already (rule 1).
+        """
         wait_s = PROBE_FIRST_S
         while True:
             try:
-                inventory = await provider.inventory()
+                inventory = await works.provider.inventory()
                 if self.quota.reading is None:
-                    await self._read_quota(provider)
+                    await works.quota.read()
             except CloudError as error:
                 self.health.failed(error)
                 await trio.sleep(wait_s)
@@ -277,7 +332,9 @@ class RunningProvider:
                 await trio.sleep(wait_s)
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
+            await works.watcher.listed.wait()
             self.health.opened()
+            self._read_once.set()
             wait_s = PROBE_FIRST_S
             self._nudge()
             for (pool, label), reason in inventory.missing.items():
@@ -304,77 +361,7 @@ class RunningProvider:
                 )
         return ""
 
-    async def _keep_quota(self, provider: Provider) -> None:
-        """Read the quota each minute, and at once after the cloud refused for it."""
-        while True:
-            await self._quota_wanted.wait(at_most=QUOTA_EVERY_S)
-            if self.inventory is None:
-                continue
-            try:
-                await self._read_quota(provider)
-            except CloudError as error:
-                self.health.failed(error)
-            else:
-                self._nudge()
-            await trio.sleep(QUOTA_SOONEST_S)
-
-    async def _read_quota(self, provider: Provider) -> None:
-        before_certain, before_possible = self._ours()
-        reading = await provider.limits()
-        after_certain, after_possible = self._ours()
-        certain = [size for key, size in before_certain.items() if key in after_certain]
-        possible = {**before_possible, **after_possible}
-        self.quota.learn(
-            reading,
-            certain=sum(certain, Resources()),
-            possible=sum(possible.values(), Resources()),
-        )
-
-    def _ours(self) -> tuple[dict[NodeId, Resources], dict[NodeId, Resources]]:
-        """Sizes of our nodes in this quota that surely exist, and that may exist."""
-        certain, possible = {}, {}
-        for node in self._fleet.nodes.values():
-            server = node.server
-            if server is None or self._fleet.quota_of(node.provider) != self.quota.name:
-                continue
-            possible[node.id] = node.shape.resources
-            if server.external_id is not None and node.state not in DYING:
-                floating = node.resource(ResourceKind.FLOATING_IP)
-                made = int(floating is not None and floating.external_id is not None)
-                size = node.shape.resources
-                certain[node.id] = attrs.evolve(size, floating_ips=min(size.floating_ips, made))
-        return certain, possible
-
-    # ------------------------------------------------------------------ death and doubt
-
-    def _unexpected_row(self, row: Instance) -> None:
-        """A row nobody waits for: of a node that just sits there, or of one that died."""
-        if row.state in (InstanceState.ACTIVE, InstanceState.BUILDING, InstanceState.DELETING):
-            return
-        node = self.nodes().get(self._fleet.by_external.get(row.external_id, NodeId("")))
-        if node is None:
-            return
-        alive = node.state in (NodeState.READY, NodeState.IN_USE, NodeState.HOLD)
-        if alive and self._dead is not None:
-            with contextlib.suppress(trio.WouldBlock):  # the next full list shows it again
-                self._dead.send_nowait((node.id, row.state))
-
-    async def _mourn(self) -> None:
-        """Record the death of nodes that were ready or in use (rule 8)."""
-        self._dead, dead = trio.open_memory_channel[tuple[NodeId, InstanceState]](1000)
-        async for node_id, state in dead:
-            fault = f"died: the cloud shows it as {state.value}"
-            node = self._store.head(Node, node_id)
-            if node is None:
-                continue
-            if node.state is NodeState.READY:
-                after = node.became(NodeState.DELETING, self._world.wall(), fault=fault)
-            elif node.state in (NodeState.IN_USE, NodeState.HOLD) and not node.lost:
-                after = attrs.evolve(node, lost=True, fault=fault)
-            else:
-                continue
-            log.warning("node_died", node=node_id, state=node.state.value, cloud=state.value)
-            await self._store.commit([Change(node, after, why=fault)])
+    # ------------------------------------------------------------------ doubt
 
     async def recheck(self, node: Node) -> None:
         """See whether a node that has long been ready still answers; delete it if not (rule 8)."""
@@ -397,6 +384,26 @@ class RunningProvider:
     def _twin_of(self, key: str, node_id: NodeId) -> NodeId | None:
         owner = self._fleet.key_owners.get(key)
         return owner if owner != node_id else None
+
+    def _estrange(self, strangers: Mapping[str, NodeId]) -> None:
+        """Remember things with node ids never issued here, and never issue those (rule 1).
+
+        They stay strange, however far our own numbers rise, until a person decides.
+        """
+        meta = self._store.head(StoreMeta, "store")
+        assert meta is not None
+        record = self._store.head(ProviderRecord, self.config.name)
+        known = record or ProviderRecord(name=self.config.name)
+        new = tuple(one for one in strangers if one not in known.strange)
+        highest = max((int(number) for number in strangers.values()), default=0)
+        changes: list[Change] = []
+        if new:
+            after = attrs.evolve(known, strange=(*known.strange, *new))
+            why = f"{len(new)} things carry node ids that were never issued here"
+            changes.append(Change(record, after, why=why))
+        if highest >= meta.next_node:
+            changes.append(Change(meta, attrs.evolve(meta, next_node=highest + 1)))
+        self._store.stage(changes)
 
     def _issued(self, node_id: NodeId) -> bool:
         meta = self._store.head(StoreMeta, "store")

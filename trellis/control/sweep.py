@@ -46,6 +46,7 @@ class Sweep:
         mode: ``report`` or ``delete``.
         issued: tells whether the store ever issued a node id.
         nodes: the live nodes of this provider.
+        estrange: told, by external id, of node ids that the store never issued.
         words: what people have decided about single leaks.
     """
 
@@ -57,6 +58,7 @@ class Sweep:
     wall: Callable[[], float]
     issued: Callable[[NodeId], bool]
     nodes: Callable[[], Mapping[NodeId, Node]]
+    estrange: Callable[[Mapping[str, NodeId]], None]
     words: Callable[[], ProviderRecord]
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
     _alarmed: bool = attrs.field(default=False, init=False)
@@ -74,6 +76,13 @@ class Sweep:
             ):
                 seen[row.external_id] = row.tag
         self._note(ResourceKind.SERVER, seen)
+        strange = {
+            one: tag.node_id
+            for one, tag in seen.items()
+            if tag.node_id.isdigit() and not self.issued(tag.node_id)
+        }
+        if strange:
+            self.estrange(strange)
         self._tell()
 
     def see_leftovers(self, leftovers: tuple[Leftover, ...]) -> None:
@@ -157,8 +166,7 @@ class Sweep:
         strange = sorted(
             suspect.external_id
             for suspect in self._suspects.values()
-            if suspect.tag is not None
-            and not self.issued(suspect.tag.node_id)
+            if (suspect.external_id in words.strange or not self._issued_to(suspect))
             and suspect.external_id not in decided
         )
         if not strange:
@@ -169,6 +177,9 @@ class Sweep:
             "an older copy of the store. Decide with 'trellis leak adopt ID' (it is ours and a "
             "leak) or 'trellis leak delete ID'"
         )
+
+    def _issued_to(self, suspect: _Suspect) -> bool:
+        return suspect.tag is None or self.issued(suspect.tag.node_id)
 
     def _verdict(self, suspect: _Suspect) -> tuple[bool, str]:
         if suspect.external_id in self.words().condemned:

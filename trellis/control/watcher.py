@@ -64,6 +64,9 @@ class Watcher:
         foreign: why a project and endpoint are not those of our records; "" if they are.
         on_row: called for each row that nobody waits for: of ours, or of anybody's if gone.
         on_full: called with each full list, the only kind the sweep may use.
+
+    Attributes:
+        listed: set once the first full list has been read.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Watcher:
         self._full_wanted = True
         self._lasts = {"appear": _Expectation(10.0), "go": _Expectation(2.0)}
         self.lists = 0
+        self.listed = trio.Event()
 
     async def wait(
         self,
@@ -163,6 +167,7 @@ class Watcher:
             for row in listing.instances:
                 self._take(row)
             if listing.full:
+                self.listed.set()
                 self._full_wanted = False
                 next_full = trio.current_time() + FULL_EVERY_S
                 self._on_full(listing)

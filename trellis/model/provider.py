@@ -21,6 +21,8 @@ class ProviderRecord:
 
     Attributes:
         pause: set while launches are stopped.
+        strange: external ids of things with node ids the store had never issued when they were
+            first seen.
         adopted: external ids of things with node ids the store never issued that a person has
             declared to be ours.
         condemned: external ids of leaks that a person has ordered to be deleted.
@@ -28,6 +30,7 @@ class ProviderRecord:
 
     name: str
     pause: Pause | None = None
+    strange: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
     condemned: tuple[str, ...] = ()
 

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 import attrs
 import structlog
+import trio
 
 from trellis.errors import (
     CloudBrokenError,
@@ -92,6 +93,7 @@ class OpenStackProvider:
         self.network = Network(session, config.api_timeout)
         self.image = Image(session, config.api_timeout)
         self._facts: NetworkFacts | None = None
+        self._reading = trio.Lock()
         self._found: dict[tuple[str, str], Resolved] | None = None
         self._floats_by_pool = {pool.name: pool.auto_floating_ip for pool in config.pools}
         self._lists_in_full = self.quirks.ignores_changes_since
@@ -124,7 +126,8 @@ class OpenStackProvider:
     async def inventory(self) -> Inventory:
         """Resolve every configured label; ids that have changed are taken up."""
         home = await self.home()
-        facts = self._facts = await self._read_facts()
+        async with self._reading:
+            facts = self._facts = await self._read_facts()
         resolver = Resolver(
             config=self.config,
             quirks=self.quirks,
@@ -151,7 +154,10 @@ class OpenStackProvider:
     async def _network_facts(self) -> NetworkFacts:
         """What is known of the networks, read at the first need and with each inventory."""
         if self._facts is None:
-            self._facts = await self._read_facts()
+            # After a restart many launches ask at once: one reads for all.
+            async with self._reading:
+                if self._facts is None:
+                    self._facts = await self._read_facts()
         return self._facts
 
     async def _read_facts(self) -> NetworkFacts:

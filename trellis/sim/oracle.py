@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from trellis.sim.cloud.cloud import SimCloud
-from trellis.sim.cloud.ledger import What
+from trellis.sim.cloud.ledger import Fact, What
 from trellis.sim.cloud.site import STRANGER
 from trellis.sim.requestors import Transcript
 from trellis.sim.scenario import Scenario
@@ -37,6 +37,8 @@ def judge(
     return (
         *_single_use(transcripts),
         *_kept_while_leased(clouds, transcripts),
+        *_remembered(transcripts),
+        *_made_once(clouds),
         *_nothing_left(clouds),
         *_strangers_unharmed(clouds),
         *_inside_quota(clouds),
@@ -80,6 +82,30 @@ def _kept_while_leased(
             if kept_until is not None and deleted_at is not None and deleted_at < kept_until:
                 story = f"{who} was deleted at {deleted_at:.1f}, leased until {kept_until:.1f}"
                 found.append(Violation(promise="P10", story=story))
+    return found
+
+
+def _remembered(transcripts: Sequence[Transcript]) -> list[Violation]:
+    """P10: what somebody was given is known until he gives it back, over every restart."""
+    return [
+        Violation(promise="P10", story=f"{transcript.requestor} was told: {transcript.forgotten}")
+        for transcript in transcripts
+        if transcript.forgotten
+    ]
+
+
+def _made_once(clouds: Mapping[str, SimCloud]) -> list[Violation]:
+    """P3: a create is never carried out twice; servers of one create share their name."""
+    found = []
+    for name, cloud in clouds.items():
+        first = dict[str, Fact]()
+        for fact in cloud.ledger.of(What.SERVER_CREATED):
+            if fact.who == STRANGER:
+                continue
+            other = first.setdefault(fact.name, fact)
+            if other is not fact:
+                story = f"{name} made {fact.name} at {other.at:.1f} and again at {fact.at:.1f}"
+                found.append(Violation(promise="P3", story=story))
     return found
 
 

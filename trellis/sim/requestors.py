@@ -5,7 +5,7 @@ from random import Random
 import attrs
 import trio
 
-from trellis.errors import AlreadyDoneError
+from trellis.errors import AlreadyDoneError, UnknownIdError
 from trellis.model.names import LeaseId, NodeId
 from trellis.model.request import Ask, NodeRequest, RequestState
 from trellis.sim.door import Door
@@ -33,6 +33,7 @@ class Transcript:
     Attributes:
         kept_until: when he gave the nodes back, or his lease may have ended at the earliest.
         ended: how it ended for him: fulfilled, failed, cancelled; "" while it has not.
+        forgotten: what he was told is unknown though he had been given it; "" if nothing.
     """
 
     requestor: str
@@ -43,6 +44,7 @@ class Transcript:
     kept_until: float | None = None
     ended: str = ""
     reason: str = ""
+    forgotten: str = ""
 
 
 class Requestors:
@@ -60,6 +62,13 @@ class Requestors:
                 nursery.start_soon(self._one, number, Random(self._random.getrandbits(64)))
 
     async def _one(self, number: int, chance: Random) -> None:
+        place = len(self.transcripts)
+        try:
+            await self._work(number, chance)
+        except UnknownIdError as error:
+            self.transcripts[place].forgotten = str(error)
+
+    async def _work(self, number: int, chance: Random) -> None:
         sizes = self._demand.sizes
         count = chance.choices(range(1, len(sizes) + 1), weights=sizes)[0]
         labels = tuple(chance.choice(self._demand.labels) for _ in range(count))

@@ -36,6 +36,7 @@ EPOCH: Final = 1_767_225_600.0
 """The wall clock's time when a simulation begins, 2026-01-01."""
 MOST_CROSSINGS: Final = 6000
 DOWN_AT_MOST_S: Final = 40.0
+_DELETE: Final = "DELETE compute /servers/*"
 
 
 @attrs.frozen(kw_only=True)
@@ -258,6 +259,7 @@ class _Run:
         )
         refused = sum(len(c.ledger.of(What.QUOTA_REFUSED)) for c in self._clouds.values())
         calls = sum(cloud.ledger.total_calls for cloud in self._clouds.values())
+        deletes = sum(c.ledger.calls.get(_DELETE, 0) for c in self._clouds.values())
         waits = sorted(
             t.fulfilled_at - t.filed_at for t in transcripts if t.fulfilled_at is not None
         )
@@ -273,6 +275,7 @@ class _Run:
                 "creates": creates,
                 "kills": self._kills,
                 "quota_refusals": refused,
+                "deletes_per_life": round(deletes / deleted, 3) if deleted else 0.0,
                 "calls_per_life": round(calls / deleted, 2) if deleted else 0.0,
                 "wait_p50_s": round(_percentile(waits, 0.5), 1),
                 "wait_p95_s": round(_percentile(waits, 0.95), 1),

@@ -27,6 +27,7 @@ class Swept:
             wall=lambda: self.now,
             issued=lambda node_id: int(node_id) < issued,
             nodes=lambda: {node.id: node for node in nodes},
+            gone_servers={"gone-server": "0000000007"},
             estrange=self.estranged.update,
             words=lambda: self.words,
         )
@@ -190,3 +191,16 @@ async def test_floating_ips_of_ours_without_a_record_are_leaks():
     )
 
     assert [leak.external_id for leak in swept.sweep.leaks()] == ["fip-1"]
+
+
+async def test_a_port_left_behind_is_known_by_its_server():
+    """Nova's ports have no tag: the server they were of says whose they are (rule 4)."""
+    swept = Swept()
+    ports = [
+        Leftover(kind=ResourceKind.PORT, external_id="p1", tag=None, server_id="gone-server"),
+        Leftover(kind=ResourceKind.PORT, external_id="p2", tag=None, server_id="a stranger's"),
+    ]
+
+    swept.sweep.see_leftovers(tuple(ports))
+
+    assert [leak.external_id for leak in swept.sweep.leaks()] == ["p1"]

@@ -33,11 +33,11 @@ providers:
           - name: slow
             cloud-image: {IMAGE}
             flavor-name: {FLAVOR}
-            instance-properties: {{realcloud_build_seconds: "45"}}
+            instance-properties: {{realcloud_build_seconds: "60"}}
           - name: lingering
             cloud-image: {IMAGE}
             flavor-name: {FLAVOR}
-            instance-properties: {{realcloud_delete_seconds: "45"}}
+            instance-properties: {{realcloud_delete_seconds: "60"}}
       - name: reachable
         networks: [{NETWORK}]
         host-key-checking: false

@@ -16,6 +16,7 @@ from trellis.model.request import Lease, NodeRequest, RequestState
 from trellis.scheduler.snapshot import QueueShape, queue_key, queue_shape
 
 NOTHING = Resources()
+MOST_GONE_SERVERS = 20_000
 K = TypeVar("K")
 _STANDING = frozenset({NodeState.BUILDING, NodeState.READY})
 _ENDED = frozenset({NodeState.FAILED, NodeState.ABORTED})
@@ -48,6 +49,7 @@ class Fleet:
         self.by_external: dict[str, NodeId] = {}
         self.pool_freeing: dict[tuple[str, str], Resources] = {}
         self.key_owners: dict[str, NodeId] = {}
+        self.gone_servers: dict[str, NodeId] = {}
         self._gone_keys: deque[tuple[float, str, NodeId]] = deque()
         self.requests: dict[RequestId, NodeRequest] = {}
         self.queues: dict[QueueShape, list[NodeRequest]] = {}
@@ -107,12 +109,20 @@ class Fleet:
         if after is not None:
             self._add_node(after)
         elif before is not None:
+            self._remember_server(before)
             self._gone_keys.extend((before.state_at, key, before.id) for key in before.host_keys)
         for node in (before, after):
             if node is not None and node.allocated_to in self.pending:
                 self.dirty[node.allocated_to] = None
         for tell in self.on_node:
             tell(before, after)
+
+    def _remember_server(self, node: Node) -> None:
+        """Keep whose a server was: the ports Nova leaves behind name nothing else (rule 4)."""
+        if node.external_id is not None:
+            self.gone_servers[node.external_id] = node.id
+            if len(self.gone_servers) > MOST_GONE_SERVERS:
+                del self.gone_servers[next(iter(self.gone_servers))]
 
     def _add_node(self, node: Node) -> None:
         self.nodes[node.id] = node

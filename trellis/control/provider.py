@@ -200,6 +200,7 @@ class RunningProvider:
             mode=self.config.sweep,
             wall=self._world.wall,
             issued=self._issued,
+            gone_servers=self._fleet.gone_servers,
             estrange=self._estrange,
             # Of all providers: two of them may look at one project (rule 9).
             nodes=lambda: self._fleet.nodes,

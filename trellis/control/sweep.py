@@ -46,6 +46,7 @@ class Sweep:
         mode: ``report`` or ``delete``.
         issued: tells whether the store ever issued a node id.
         nodes: the live nodes of this provider.
+        gone_servers: nodes that are gone, by the id of their server.
         estrange: told, by external id, of node ids that the store never issued.
         words: what people have decided about single leaks.
     """
@@ -58,6 +59,7 @@ class Sweep:
     wall: Callable[[], float]
     issued: Callable[[NodeId], bool]
     nodes: Callable[[], Mapping[NodeId, Node]]
+    gone_servers: Mapping[str, NodeId]
     estrange: Callable[[Mapping[str, NodeId]], None]
     words: Callable[[], ProviderRecord]
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
@@ -91,13 +93,18 @@ class Sweep:
         for kind in (ResourceKind.FLOATING_IP, ResourceKind.PORT, ResourceKind.KEYPAIR):
             seen: dict[str, Tag] = {}
             for thing in leftovers:
-                tag = thing.tag
+                tag = thing.tag or self._tag_of_gone(thing)
                 if thing.kind is kind and tag is not None and tag.deployment == self.deployment:
                     node = live.get(tag.node_id)
                     claimed = node is not None and node.resource(kind) is not None
                     if not claimed:
                         seen[thing.external_id] = tag
             self._note(kind, seen)
+
+    def _tag_of_gone(self, thing: Leftover) -> Tag | None:
+        """Whose a thing without a tag was, by the server it belonged to."""
+        node_id = self.gone_servers.get(thing.server_id or "")
+        return None if node_id is None else Tag(deployment=self.deployment, node_id=node_id)
 
     def _unclaimed(self, row: Instance) -> bool:
         assert row.tag is not None

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import structlog
 
-BUGS: Final = frozenset({"task_crashed", "sweep_stopped"})
-"""Errors that no fault of a cloud excuses; others tell an operator of a cloud's long trouble."""
+OF_THE_CLOUD: Final = frozenset({"deletion_stuck"})
+"""Errors that tell of a cloud's long trouble; every other one is a bug of ours."""
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def heard_by(listener: Callable[[str], None]) -> Iterator[None]:
     before = structlog.get_config()
 
     def tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-        if event["event"] in BUGS:
+        if event["event"] not in OF_THE_CLOUD:
             said = [f"{key}={value!r}" for key, value in event.items() if key != "event"]
             listener(" ".join([str(event["event"]), *said]))
         raise structlog.DropEvent

@@ -145,7 +145,12 @@ class _Run:
             await self._requestors.run()
 
     async def _stop_demand(self) -> None:
-        """Nobody wants ready nodes any more: the daemon goes on with none configured."""
+        """Nobody wants ready nodes any more: the daemon goes on with none configured.
+
+        Where none were configured it is left alone: a restart forgets many a mistake.
+        """
+        if not any(x.min_ready for x in self._configuration.labels):
+            return
         labels = tuple(attrs.evolve(x, min_ready=0) for x in self._configuration.labels)
         self._configuration = attrs.evolve(self._configuration, labels=labels)
         if self._mortal is not None:

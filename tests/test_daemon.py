@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import attrs
 import pytest
 import trio
 
 from tests.daemon.stage import CONFIGURATION, MINUTE, Stage
+from trellis.control.supervise import supervise
 from trellis.daemon import plain, rate_plan
 from trellis.errors import ConfigError, StoreFailedError
 from trellis.http import TransportSettings
@@ -18,6 +18,7 @@ from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.spi.config import ApiLimits
 
+pytestmark = pytest.mark.slow
 DAY = 24 * 60 * MINUTE
 TWO_REGIONS = """
 deployment: stage
@@ -195,13 +196,9 @@ async def test_creates_of_a_day_are_counted_over_a_restart(tmp_path, autojump_cl
         for _ in range(2):
             request = await stage.served(await stage.ask("alpha"))
             await stage.release(request)
-            with trio.fail_after(10 * MINUTE):
-                while (await stage.core.operator.node(request.nodes[0])).state is not (
-                    NodeState.GONE
-                ):
-                    await trio.sleep(1.0)
+            await stage.gone(request.nodes[0])
     stage.log = stage.log.reopen()
-    await trio.sleep(60 * MINUTE)
+    await trio.sleep(22 * 60 * MINUTE)
 
     async with stage.running():
         await stage.served(await stage.ask("alpha"))
@@ -296,6 +293,18 @@ def test_a_bug_and_a_mixture_stay_what_they_are(errors: list[Any]):
     assert plain(BaseExceptionGroup("outer", errors)) is None
 
 
+async def test_a_supervised_task_that_cannot_record_is_not_started_again(autojump_clock):
+    """Its nursery may have wrapped the failure; each other crash would mean another start."""
+
+    async def run() -> None:
+        raise ExceptionGroup("nursery", [StoreFailedError("the disk fails")])
+
+    with pytest.RaisesGroup(StoreFailedError) as raised, trio.fail_after(MINUTE):
+        await supervise("alpha", run, on_crash=lambda _name, _crash: None)
+
+    assert isinstance(plain(raised.value), StoreFailedError)
+
+
 async def test_a_store_that_fails_in_mid_run_ends_the_core(tmp_path, autojump_clock):
     """No supervisor keeps it alive: what cannot be recorded must not be done."""
     stage = Stage(tmp_path)
@@ -307,11 +316,16 @@ async def test_a_store_that_fails_in_mid_run_ends_the_core(tmp_path, autojump_cl
         await appended(entries)
 
     stage.log.append = full
-    with pytest.raises(BaseExceptionGroup) as raised:
+
+    async def serve_until_it_ends() -> None:
         async with stage.running():
             await stage.ask("alpha")
             with trio.fail_after(10 * MINUTE):
                 await trio.sleep_forever()
+
+    # How many tasks meet the failure is not fixed.
+    with pytest.raises(BaseExceptionGroup) as raised:  # noqa: ASYNC401
+        await serve_until_it_ends()
 
     error = plain(raised.value)
     assert isinstance(error, StoreFailedError)

@@ -6,6 +6,7 @@ from tests.daemon.stage import CONFIGURATION, Stage
 from trellis.model.status import Health
 from trellis.sim.cloud.spec import CloudSpec, FlavorSpec, ImageSpec, NetworkSpec
 
+pytestmark = pytest.mark.slow
 GOOD = "{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}"
 
 ALPHA = CloudSpec(

@@ -176,7 +176,7 @@ class Accounts:
             del self._accounts[key]
             account.scope.cancel()
 
-    async def _keep(
+    async def _keep(  # noqa: ASYNC114 - it is started by `_account` alone
         self,
         cloud: CloudConfig,
         config: ProviderConfig,

@@ -77,7 +77,7 @@ async def _connection(
     head: h11.Request | None = None
     try:
         async with stream:
-            while True:
+            while True:  # noqa: ASYNC913 - it reads or sends, or ends
                 event = http.next_event()
                 match event:
                     case h11.NEED_DATA:

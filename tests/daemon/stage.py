@@ -16,7 +16,8 @@ from trellis.config import parse
 from trellis.control.core import Core, run_core
 from trellis.daemon import Accounts
 from trellis.http import TransportFactory, TransportSettings
-from trellis.model.names import RequestId
+from trellis.model.names import NodeId, RequestId
+from trellis.model.node import NodeState
 from trellis.model.request import Ask, NodeRequest, RequestState
 from trellis.model.status import Health, ProviderStatus
 from trellis.openstack.clouds import CloudConfig, read_clouds
@@ -157,12 +158,20 @@ class Stage:
         self, health: Health, name: str = "alpha", within_s: float = 15 * MINUTE
     ) -> ProviderStatus:
         """Wait until a provider's health is this."""
-        with trio.move_on_after(within_s):
-            while self.status(name).health is not health:
-                await trio.sleep(1.0)
-        status = self.status(name)
-        assert health is status.health, f"{name} is {status.health.value}: {status.reason}"
+        ends_at = trio.current_time() + within_s
+        while (status := self.status(name)).health is not health:
+            told = f"{name} is {status.health.value}: {status.reason}"
+            assert trio.current_time() < ends_at, told
+            await trio.sleep(1.0)
         return status
+
+    async def gone(self, node_id: NodeId, within_s: float = 20 * MINUTE) -> None:
+        """Wait until a node is gone."""
+        assert self.core is not None
+        ends_at = trio.current_time() + within_s
+        while (node := await self.core.operator.node(node_id)).state is not NodeState.GONE:
+            assert trio.current_time() < ends_at, f"node {node_id} is {node.state.value}"
+            await trio.sleep(1.0)
 
     def health_told(self, health: Health, name: str = "alpha") -> list[str]:
         """The reasons given in the log whenever a provider became this."""

@@ -13,11 +13,11 @@ from trellis.model.status import Health
 from trellis.sim.cloud.cloud import SimCloud
 from trellis.sim.cloud.spec import CloudSpec
 
+pytestmark = pytest.mark.slow
 JUMP_S = 0.2
 """Sockets are real here: the clock jumps only when nothing has come for this long."""
 
 
-@pytest.mark.slow
 async def test_a_self_made_certificate_is_refused_until_it_is_named(
     tmp_path: Path, nursery, autojump_clock
 ):

@@ -17,12 +17,12 @@ from tests.daemon.stage import (
     refused,
     rewriting,
 )
-from trellis.model.names import NodeId
 from trellis.model.node import NodeState
 from trellis.model.request import RequestState
 from trellis.model.status import Health
 from trellis.sim.cloud.ledger import What
 
+pytestmark = pytest.mark.slow
 PAGE = b"<html><head><title>Maintenance</title></head><body>We are back soon.</body></html>"
 
 
@@ -84,9 +84,7 @@ TROUBLES = {
         lambda entry: entry["auth"].update(auth_url="http://elsewhere.sim/identity/v3"),
         "no connection to http://elsewhere.sim",
     ),
-    "refused": on_the_wires(
-        refused(), "no connection to http://alpha.sim", "Connection refused"
-    ),
+    "refused": on_the_wires(refused(), "no connection to http://alpha.sim", "Connection refused"),
     "hangs": on_the_wires(hanging(), "http://alpha.sim", "within 30 s"),
     "compute hangs": on_the_wires(hanging("/compute/"), "http://alpha.sim", "within 60 s"),
     "compute refused": on_the_wires(
@@ -184,7 +182,7 @@ async def test_a_cloud_that_turns_bad_while_nodes_are_there(name, tmp_path, auto
         trouble.end(stage)
         await stage.becomes(Health.AVAILABLE)
         await stage.served(wanted)
-        await until_gone(stage, used.nodes[0])
+        await stage.gone(used.nodes[0])
         assert NodeState.IN_USE is (await stage.core.operator.node(mine)).state
 
 
@@ -228,7 +226,7 @@ async def test_a_token_revoked_in_mid_flight_costs_one_login(tmp_path, autojump_
     stage = Stage(tmp_path)
     async with stage.running():
         wanted = [await stage.ask("alpha") for _ in range(5)]
-        while stage.created() < 2:
+        while stage.created() < 2:  # noqa: ASYNC110 - a cloud tells nobody
             await trio.sleep(0.05)
         before = len(stage.logins())
         stage.alpha.revoke_all()
@@ -290,7 +288,7 @@ async def test_another_project_under_the_same_name_concludes_nothing(tmp_path, a
         stage.alpha.revoke_all()
         await stage.becomes(Health.AVAILABLE)
         await stage.served(wanted)
-        await until_gone(stage, used.nodes[0])
+        await stage.gone(used.nodes[0])
 
 
 async def test_another_project_matters_to_records_only(tmp_path, autojump_clock):
@@ -329,9 +327,3 @@ def another_project() -> Meddle:
         return response
 
     return meddle
-
-
-async def until_gone(stage: Stage, node_id: NodeId) -> None:
-    with trio.fail_after(20 * MINUTE):
-        while (await stage.core.operator.node(node_id)).state is not NodeState.GONE:
-            await trio.sleep(1.0)

@@ -139,13 +139,13 @@ class Requestor(threading.Thread):
         self.nodes: list[dict[str, Any]] = []
         self.lease = ""
         self.leased, self.let_go = threading.Event(), threading.Event()
-        self.crash: BaseException | None = None
+        self.crash: Exception | None = None
 
     def run(self) -> None:
         """Live as a job does."""
         try:
             self._live()
-        except BaseException as crash:  # noqa: BLE001 - reported by the test
+        except Exception as crash:  # noqa: BLE001 - reported by the test
             self.crash = crash
 
     def _live(self) -> None:

@@ -42,16 +42,17 @@ from trellis.store.simulated import SimulatedLog
 pytestmark = pytest.mark.slow
 
 SEEDS = range(1, 6)
+NO_FAULTS, NOBODY, QUICK, WIDE = Faults(), Strangers(), Latency(), CloudQuota(instances=60)
 
 
 def story(
     name: str,
     *,
-    faults: Faults = Faults(),
-    quota: CloudQuota = CloudQuota(instances=60),
+    faults: Faults = NO_FAULTS,
+    quota: CloudQuota = WIDE,
     networks: tuple[NetworkSpec, ...] = direct_networks(),
-    strangers: Strangers = Strangers(),
-    latency: Latency = Latency(),
+    strangers: Strangers = NOBODY,
+    latency: Latency = QUICK,
     kills: int = 0,
     sizes: tuple[float, ...] = (0.7, 0.3),
     cancel: float = 0.0,
@@ -125,7 +126,7 @@ SETS = story("sets", sizes=(0.0, 1.0))
 def creates_before_the_intent(patch: pytest.MonkeyPatch) -> None:
     """The create is recorded when it is answered, not before it is sent."""
 
-    async def create_then_record(self, node):
+    async def create_then_record(self, node, *_):
         await self.provider.create_turn()
         external_id = await self.provider.create(self._intent(node))
         await self._intend(node.id, ResourceKind.SERVER)
@@ -137,7 +138,7 @@ def creates_before_the_intent(patch: pytest.MonkeyPatch) -> None:
 def repeats_a_lost_create(patch: pytest.MonkeyPatch) -> None:
     """A create without an answer is sent again without looking."""
 
-    async def send_again(self, node, server):
+    async def send_again(self, node, *_):
         while True:
             try:
                 external_id = await self.provider.create(self._intent(node))
@@ -222,8 +223,9 @@ def forgets_what_is_building(patch: pytest.MonkeyPatch) -> None:
 
 
 def cancel_forgets_nodes(patch: pytest.MonkeyPatch) -> None:
-    """A cancelled request's nodes are left to themselves."""
+    """A cancelled request's nodes are left to themselves, and nobody looks for such ones."""
     patch.setattr(Port, "_released", lambda self, request, now: [])
+    patch.setattr(Scheduling, "_orphans", lambda self: [])
 
 
 def forgets_floating_ips(patch: pytest.MonkeyPatch) -> None:

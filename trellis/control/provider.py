@@ -185,8 +185,10 @@ class RunningProvider:
 
         One that works keeps what it has (rule 6).
         """
-        while self.health.state is not Health.UNAVAILABLE or not connected.outdated():
+        while True:
             await trio.sleep(PROBE_FIRST_S)
+            if self.health.state is Health.UNAVAILABLE and connected.outdated():
+                break
         log.info("provider_reconnects", provider=self.config.name)
         work.cancel()
 

@@ -37,24 +37,32 @@ def stage(tmp_path):
 
 async def staged_as(core, request_id, state):
     """Wait until a request is staged in a state, and not durable in it yet."""
-    while core.store.head(NodeRequest, request_id).state is not state:
+    # Nothing tells of what is only staged.
+    while core.store.head(NodeRequest, request_id).state is not state:  # noqa: ASYNC110
         await trio.sleep(0.01)
     assert core.store.get(NodeRequest, request_id).state is not state
+
+
+async def until(core, fact):
+    """Wait until something is so in the records, which is looked at after every commit."""
+    while not fact():
+        committed = trio.Event()
+        unsubscribe = core.store.subscribe(lambda _batch, told=committed: told.set())
+        await committed.wait()
+        unsubscribe()
 
 
 async def all_gone(core):
     """Wait until there is no node left."""
     with trio.fail_after(30 * MINUTE):
-        while core.fleet.nodes:
-            await trio.sleep(1.0)
+        await until(core, lambda: not core.fleet.nodes)
 
 
 async def test_a_cancel_that_is_not_durable_yet_does_not_make_a_launch_spin(stage, autojump_clock):
     """The launch ends at once and its task waits for the log (found by seed 7 of rough)."""
     async with stage.running() as core:
         request = await core.port.submit(ASK)
-        while not core.fleet.nodes:
-            await trio.sleep(0.05)
+        await until(core, lambda: core.fleet.nodes)
         for _ in range(40):
             await trio.sleep(0.1)
             if next(iter(core.fleet.nodes.values())).external_id is not None:
@@ -109,8 +117,7 @@ async def test_an_overtaken_decision_is_not_decided_again_at_once(stage, autojum
     async with stage.running() as core:
         await trio.sleep(5)
         request = await core.port.submit(ASK)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(core.port.cancel, request.id)
+        await core.port.cancel(request.id)
         await trio.sleep(30)
 
     assert stage.created() == 0
@@ -148,7 +155,8 @@ async def test_a_held_node_is_not_deleted_by_a_deletion_about_to_begin(stage, au
         (node,) = await core.port.nodes_of(request)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stage.release, request)
-            while core.store.head(type(node), node.id).state is not NodeState.USED:
+            # Nothing tells of what is only staged.
+            while core.store.head(type(node), node.id).state is not NodeState.USED:  # noqa: ASYNC110
                 await trio.sleep(0.01)
             await core.port.hold(node.id, by="ann", reason="look at it")
         await trio.sleep(10 * MINUTE)

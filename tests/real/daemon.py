@@ -145,7 +145,7 @@ class Requestor(threading.Thread):
         """Live as a job does."""
         try:
             self._live()
-        except Exception as crash:  # noqa: BLE001 - reported by the test
+        except Exception as crash:  # noqa: ASYNC103, BLE001 - reported by the test
             self.crash = crash
 
     def _live(self) -> None:

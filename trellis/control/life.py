@@ -331,6 +331,9 @@ class Life:
                 host_keys=node.host_keys,
             ),
         )
+        log.info(
+            "node_ready", node=node.id, label=node.label, took_s=round(now - node.created_at, 1)
+        )
         self.labels.release((node.pool, node.label))
         self.quota.accepted()
 
@@ -351,6 +354,7 @@ class Life:
         node = head(self.store, Node, node_id)
         gone = node.became(NodeState.GONE, self.world.wall())
         await self.store.commit([Change(node, gone, archive=True)])
+        log.info("node_gone", node=node.id, label=node.label, why=node.fault or "used")
 
     def _to_deleting(self, node: Node) -> Node:
         if node.state is NodeState.DELETING:

@@ -53,7 +53,7 @@ $(ASYNC_DONE): $(ASYNC_FILES) Makefile requirements/dev.txt
 	@touch $@
 
 test: $(READY) ## every test that needs no root and no server of its own; ARGS go to pytest
-	$(BIN)/python -m pytest -q -m "not real" $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not real" $(ARGS)
 
 test-real: $(READY) ## the tests on a real OpenStack, which is installed and started if need be
 	tests/realcloud/up

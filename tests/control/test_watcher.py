@@ -152,3 +152,18 @@ async def test_another_project_under_the_same_name_proves_nothing(watched, autoj
 
     assert scope.cancelled_caught
     assert "project changed" in watched.health.reason
+
+
+async def test_what_the_first_list_showed_is_known_to_who_asks_after_it(nursery, autojump_clock):
+    """A launch that goes on after a restart does not wait for what no later list shows again."""
+    watched = Watched()
+    watched.provider.rows = [a_row("0000000001", "server-1")]
+    nursery.start_soon(watched.watcher.run)
+    await watched.watcher.listed.wait()
+    watched.provider.rows = []
+
+    with trio.fail_after(1):
+        row = await watched.watcher.wait("0000000001", "server-1", active)
+
+    assert row.external_id == "server-1"
+    assert watched.provider.gets == []

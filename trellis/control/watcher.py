@@ -87,6 +87,8 @@ class Watcher:
         self._home: Home | None = None
         self._wake = Nudge()
         self._full_wanted = True
+        self._early: dict[str, Instance] | None = {}
+        self._early_until = math.inf
         self._lasts = {"appear": _Expectation(10.0), "go": _Expectation(2.0)}
         self.lists = 0
         self.listed = trio.Event()
@@ -107,6 +109,8 @@ class Watcher:
         self._waiting[node_id] = waiter
         if external_id is not None:
             self._by_external[external_id] = waiter
+            if self._early and (row := self._early.pop(external_id, None)) is not None:
+                self._offer(waiter, row)
         self._wake()
         try:
             while waiter.answer is None:
@@ -166,7 +170,11 @@ class Watcher:
             self._newest = listing.newest or self._newest
             for row in listing.instances:
                 self._take(row)
+            if trio.current_time() > self._early_until:
+                self._early = None
             if listing.full:
+                if not self.listed.is_set():
+                    self._early_until = trio.current_time() + LOOK_ONCE_S
                 self.listed.set()
                 self._full_wanted = False
                 next_full = trio.current_time() + FULL_EVERY_S
@@ -215,6 +223,10 @@ class Watcher:
         if waiter is not None:
             self._offer(waiter, row)
         elif ours or row.state is InstanceState.GONE:
+            # A launch that goes on after a restart begins to wait when the first list has been
+            # read, and no later one shows what had become active before.
+            if self._early is not None:
+                self._early[row.external_id] = row
             # Nova forgets the tag of what it has deleted: those rows are known by their id only.
             self._on_row(row)
 

@@ -134,7 +134,7 @@ _TROUBLE: Final = Faults(
 
 def rough() -> Scenario:
     """Three clouds with every fault of the core, strangers, outages, and kills."""
-    end = 16 * MINUTE
+    end = 8 * MINUTE
     trouble = (FaultWindow(start=0.0, end=end, faults=_TROUBLE),)
     return Scenario(
         name="rough",
@@ -144,7 +144,7 @@ def rough() -> Scenario:
                 number=0,
                 zones=("az1", "az2"),
                 networks=direct_networks(),
-                quota=Quota(instances=60, cores=140, ram_mib=400_000),
+                quota=Quota(instances=110, cores=240, ram_mib=800_000),
                 strangers=Strangers(servers_at_start=3, every_s=120.0, stay_s=300.0),
                 fault_windows=trouble,
             ),
@@ -152,7 +152,7 @@ def rough() -> Scenario:
                 name="beta",
                 number=1,
                 networks=floating_networks(),
-                quota=Quota(instances=40, cores=90, ram_mib=250_000, floating_ips=32),
+                quota=Quota(instances=70, cores=150, ram_mib=500_000, floating_ips=56),
                 fault_windows=trouble,
                 rate_limits=(RateLimit(calls=20.0, per_s=1.0),),
                 strangers=Strangers(servers_at_start=1, floating_ips_at_start=2),
@@ -161,21 +161,21 @@ def rough() -> Scenario:
                 name="gamma",
                 number=2,
                 networks=direct_networks(),
-                quota=Quota(instances=50, cores=90, ram_mib=250_000),
-                capacity=44,
+                quota=Quota(instances=90, cores=160, ram_mib=500_000),
+                capacity=78,
                 fault_windows=trouble,
                 rate_limits=(RateLimit(calls=10.0, per_s=1.0, status=413),),
                 outages=(
-                    Outage(start=3 * MINUTE, end=7 * MINUTE, kind=OutageKind.HANG),
-                    Outage(start=9 * MINUTE, end=10.5 * MINUTE, kind=OutageKind.REFUSE),
-                    Outage(start=12 * MINUTE, end=13.5 * MINUTE, kind=OutageKind.GATEWAY),
+                    Outage(start=60.0, end=150.0, kind=OutageKind.HANG),
+                    Outage(start=190.0, end=230.0, kind=OutageKind.REFUSE),
+                    Outage(start=270.0, end=310.0, kind=OutageKind.GATEWAY),
                 ),
             ),
         ),
         configuration=_configuration(
-            {"alpha": (54, "public"), "beta": (34, "ci-net"), "gamma": (50, "public")}
+            {"alpha": (100, "public"), "beta": (60, "ci-net"), "gamma": (90, "public")}
         ),
-        demand=DemandSpec(requests=360, every_s=2.2, use=Lognormal(60.0, 240.0)),
+        demand=DemandSpec(requests=260, every_s=1.0, use=Lognormal(60.0, 240.0)),
         kills=8,
         faults_end=end,
     )

@@ -163,3 +163,27 @@ async def test_a_held_node_is_not_deleted_by_a_deletion_about_to_begin(stage, au
 
         assert core.fleet.nodes[node.id].state is NodeState.HOLD
     assert len(stage.alpha.servers()) + len(stage.clouds["beta"].servers()) == 1
+
+
+async def test_a_bug_in_one_launch_costs_that_node_only(stage, autojump_clock, monkeypatch):
+    """The others go on, the node fails with the bug's name, its request gets another (P4)."""
+    async with stage.running() as core:
+        running = core.operator._providers["alpha"]
+        await stage.served(await stage.ask("alpha"))
+        life = running._works.life
+        broken = []
+        real = life._ensure_active
+
+        async def once(node):
+            if not broken:
+                broken.append(node.id)
+                raise ZeroDivisionError("planted")
+            return await real(node)
+
+        monkeypatch.setattr(type(life), "_ensure_active", lambda _self, node: once(node))
+        request = await stage.served(await stage.ask("alpha"))
+
+        (node,) = await core.port.nodes_of(request)
+        events = (await core.port.explain_node(broken[0])).history
+    assert node.id != broken[0]
+    assert any("ZeroDivisionError" in event.why for event in events)

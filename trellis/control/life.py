@@ -148,6 +148,10 @@ class Life:
         """End a launch that could not even begin; its request can go elsewhere."""
         await self._end(node_id, NodeState.ABORTED, reason)
 
+    async def fail(self, node_id: NodeId, reason: str) -> None:
+        """End a launch that went wrong in a way nobody thought of; nothing but a launch."""
+        await self._end(node_id, NodeState.FAILED, reason)
+
     def _left_s(self, node: Node) -> float:
         """Seconds to the deadline of the launch, which begins with the intent to create."""
         if node.launch_by is None:
@@ -310,6 +314,7 @@ class Life:
                             self.world.connect,
                             node.addresses.interface_ip,
                             node.login.connection_port,
+                            entropy=self.world.random.randbytes,
                         )
                 except (NotReachableError, trio.TooSlowError) as error:
                     last = str(error) or "no answer"

@@ -285,6 +285,8 @@ class RunningProvider:
                 except Exception as bug:
                     log.error("node_task_crashed", again_in_s=BUG_PAUSE_S, exc_info=bug)
                     await trio.sleep(BUG_PAUSE_S)
+                    # A launch with a bug in it would crash again: its request gets another node.
+                    await life.fail(node_id, f"a bug of Trellis ended its launch: {bug!r}")
                 # What ended a launch may be staged only: the view shows it once it is durable.
                 await self._store.settled()
         finally:

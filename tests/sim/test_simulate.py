@@ -20,7 +20,7 @@ import attrs
 from trellis.sim.scenario import rough
 from trellis.sim.simulate import simulate
 story = rough()
-story = attrs.evolve(story, demand=attrs.evolve(story.demand, requests=60))
+story = attrs.evolve(story, demand=attrs.evolve(story.demand, requests=25))
 print(simulate(story, 5).trace)
 """
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 def short() -> Scenario:
     """The rough story with fewer requests."""
     story = rough()
-    return attrs.evolve(story, demand=attrs.evolve(story.demand, requests=60))
+    return attrs.evolve(story, demand=attrs.evolve(story.demand, requests=25))
 
 
 def trace_told_by(python: str, **environment: str) -> str:
@@ -89,7 +89,7 @@ def test_a_hunt_gives_each_seed_as_if_it_were_alone():
     assert found == {seed: simulate(story, seed).trace for seed in (7, 8, 9)}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_a_rough_story_breaks_no_promise(seed):
     """Over 300 lives with every fault, strangers, outages and kills; nothing broken."""
     outcome = simulate(rough(), seed)

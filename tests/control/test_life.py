@@ -1,0 +1,95 @@
+"""A node's life where the cloud makes it hard: each story was a fault of ours once."""
+
+import trio
+
+from tests.daemon.stage import MINUTE, Stage, answering
+from trellis.model.node import NodeState
+from trellis.sim.cloud.spec import CloudSpec, ImageSpec
+
+SLOW = """
+deployment: stage
+labels: [{name: small}]
+providers:
+  - name: alpha
+    type: openstack
+    cloud: alpha
+    launch-timeout: 90
+    limits: {calls-per-second: 0.2, burst: 1}
+    pools:
+      - {name: main, labels: [{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}]}
+"""
+
+
+async def test_waiting_for_a_turn_is_no_part_of_the_launch_timeout(tmp_path, autojump_clock):
+    """Twenty launches at one call in five seconds outlast launch-timeout, and all come."""
+    stage = Stage(tmp_path, configuration=SLOW)
+    async with stage.running():
+        await trio.sleep(2 * MINUTE)
+        asked = [await stage.ask() for _ in range(20)]
+
+        for request_id in asked:
+            await stage.served(request_id, within_s=60 * MINUTE)
+
+    assert stage.created() == 20
+
+
+async def test_creates_that_keep_failing_close_their_provider(tmp_path, autojump_clock):
+    """Reads work and every create is answered 500: a few tries, then the other cloud serves."""
+    stage = Stage(tmp_path)
+    async with stage.running():
+        await trio.sleep(MINUTE)
+        stage.meddle = answering(
+            500, b'{"computeFault": {"message": "no", "code": 500}}', "/servers"
+        )
+
+        for request_id in [await stage.ask() for _ in range(5)]:
+            await stage.served(request_id)
+        await trio.sleep(30 * MINUTE)
+
+    tries = [c for c in stage.calls if c[0] == "alpha" and c[1] == "POST" and "servers" in c[2]]
+    assert len(tries) <= 15
+
+
+async def test_a_leased_node_that_dies_is_said_to_be_lost(tmp_path, autojump_clock):
+    """Its requestor keeps the lease and is told (rule 8)."""
+    stage = Stage(tmp_path)
+    async with stage.running() as core:
+        request = await stage.served(await stage.ask("alpha"))
+        (node,) = await core.port.nodes_of(request)
+        stage.alpha.remove_server(node.external_id)
+
+        await trio.sleep(6 * MINUTE)
+
+        (node,) = await core.port.nodes_of(request)
+    assert node.lost
+    assert node.state is NodeState.IN_USE
+
+
+async def test_a_lease_that_is_not_renewed_ends(tmp_path, autojump_clock):
+    """Its nodes are deleted, and its request is closed."""
+    stage = Stage(tmp_path)
+    async with stage.running() as core:
+        request = await stage.served(await stage.ask("alpha"))
+
+        await trio.sleep(75 * MINUTE)
+
+        assert core.fleet.leases == {}
+        assert core.fleet.nodes == {}
+        assert (await core.port.request(request.id)).state.value == "closed"
+    assert stage.alpha.servers() == ()
+
+
+async def test_the_same_host_key_on_two_nodes_fails_the_second(tmp_path, autojump_clock):
+    """A key baked into the image, or a zombie on a recycled address, names both nodes (rule 11)."""
+    baked = CloudSpec(name="alpha", images=(ImageSpec(name="tiny", baked_host_key=True),))
+    stage = Stage(tmp_path, alpha=baked)
+    async with stage.running() as core:
+        first = await stage.served(await stage.ask("alpha"))
+        second = await stage.ask("alpha")
+        with trio.move_on_after(30 * MINUTE):
+            await core.port.wait(second)
+
+        ended = await core.port.request(second)
+        history = (await core.port.explain_request(second)).history
+    assert ended.state.value == "failed"
+    assert any(f"same host key as node {first.nodes[0]}" in event.why for event in history)

@@ -160,6 +160,6 @@ def test_duration_is_short(seconds, text):
     assert duration(seconds) == text
 
 
-def test_only_steering_characters_are_replaced():
+def test_only_control_characters_are_replaced():
     """Text of any language stays as it is."""
     assert printable("größer → 大\n\x1b[0m\x07") == "größer → 大\n\\x1b[0m\\x07"

@@ -1,10 +1,13 @@
 """A node's life where the cloud makes it hard: each story was a fault of ours once."""
 
+from random import Random
+
 import trio
 
 from tests.daemon.stage import MINUTE, Stage, answering
 from trellis.model.node import NodeState
 from trellis.sim.cloud.spec import CloudSpec, ImageSpec
+from trellis.store.simulated import SimulatedLog
 
 SLOW = """
 deployment: stage
@@ -93,3 +96,25 @@ async def test_the_same_host_key_on_two_nodes_fails_the_second(tmp_path, autojum
         history = (await core.port.explain_request(second)).history
     assert ended.state.value == "failed"
     assert any(f"same host key as node {first.nodes[0]}" in event.why for event in history)
+
+
+async def test_an_empty_store_that_meets_our_servers_touches_nothing(tmp_path, autojump_clock):
+    """Their node ids are never given again, and only a person's word deletes them (rule 1)."""
+    stage = Stage(tmp_path)
+    async with stage.running():
+        await stage.served(await stage.ask("alpha"))
+    (old,) = stage.alpha.servers()
+    stage.log = SimulatedLog(Random(9))  # the store is lost
+
+    async with stage.running() as core:
+        request = await stage.served(await stage.ask("alpha"))
+        await trio.sleep(20 * MINUTE)
+
+        assert stage.status().sweep.startswith("stopped: ")
+        (leak,) = core.operator.leaks()
+        assert old.id in [server.id for server in stage.alpha.servers()]
+        assert request.nodes[0] > old.metadata["trellis_node_id"]
+        await core.operator.delete_leak(leak.id)
+        await trio.sleep(10 * MINUTE)
+        assert old.id not in [server.id for server in stage.alpha.servers()]
+        assert stage.status().sweep == "report"

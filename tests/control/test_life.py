@@ -6,7 +6,7 @@ import trio
 
 from tests.daemon.stage import MINUTE, Stage, answering
 from trellis.model.node import NodeState
-from trellis.sim.cloud.spec import CloudSpec, ImageSpec
+from trellis.sim.cloud.spec import CloudSpec, ImageSpec, floating_networks
 from trellis.store.simulated import SimulatedLog
 
 SLOW = """
@@ -118,3 +118,19 @@ async def test_an_empty_store_that_meets_our_servers_touches_nothing(tmp_path, a
         await trio.sleep(10 * MINUTE)
         assert old.id not in [server.id for server in stage.alpha.servers()]
         assert stage.status().sweep == "report"
+
+
+async def test_refusals_for_quota_after_the_create_do_not_go_on_for_ever(tmp_path, autojump_clock):
+    """Every floating IP is refused: after a few servers the other cloud serves (P6, P7)."""
+    alpha = CloudSpec(name="alpha", networks=floating_networks())
+    stage = Stage(tmp_path, alpha=alpha)
+    refusal = b'{"NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources"}}'
+    async with stage.running():
+        await trio.sleep(MINUTE)
+        stage.meddle = answering(409, refusal, "/floatingips")
+
+        for request_id in [await stage.ask() for _ in range(5)]:
+            await stage.served(request_id)
+        await trio.sleep(30 * MINUTE)
+
+    assert 1 <= stage.created() <= 15

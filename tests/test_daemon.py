@@ -6,8 +6,9 @@ import pytest
 import trio
 
 from tests.daemon.stage import CONFIGURATION, MINUTE, Stage
+from trellis.accounts import rate_plan
 from trellis.control.supervise import supervise
-from trellis.daemon import plain, rate_plan
+from trellis.daemon import plain
 from trellis.errors import ConfigError, StoreFailedError
 from trellis.http import TransportSettings
 from trellis.http.message import Verb

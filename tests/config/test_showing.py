@@ -3,7 +3,7 @@
 import attrs
 import yaml
 
-from trellis.config import changed_providers, label_hash, render
+from trellis.config import changed_providers, label_hashes, render
 
 
 def edited(configuration, **changes):
@@ -69,7 +69,7 @@ class TestChangedProviders:
 
 class TestLabelHash:
     def of(self, configuration):
-        return label_hash(configuration, "ovh-bhs1", "main", "debian-12")
+        return label_hashes(configuration)["ovh-bhs1", "main", "debian-12"]
 
     def test_it_is_stable_over_releases(self, configured, whole):
         """Written down: were it to change, every idle node would be replaced on upgrade."""

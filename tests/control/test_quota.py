@@ -86,3 +86,37 @@ def test_a_refusal_closes_the_quota_longer_each_time():
 
     assert not quota.view(ours=servers(0), freeing=servers(0)).refused
     assert quota.refusals == 3
+
+
+def space(gib, limit=None):
+    used = Resources(volumes=gib // 20, volume_gib=gib)
+    return QuotaReading(limits=Limits(volume_gib=limit), used=used, read_at=0.0)
+
+
+def volumes(count):
+    return Resources(volumes=count, volume_gib=20 * count)
+
+
+def test_a_refusal_shows_that_too_little_was_thought_of_others_volumes():
+    """Volumes come after their servers, so the bounds are wide: one refusal is enough."""
+    quota = Quota("q", Clock())
+    quota.learn(space(100), certain=volumes(2), possible=volumes(6))
+    assert quota.others == volumes(0)
+
+    quota.refused()
+    quota.learn(space(100), certain=volumes(4), possible=volumes(6))
+    assert quota.others == volumes(1)
+    quota.learn(space(120), certain=volumes(5), possible=volumes(7))
+
+    assert quota.others == volumes(1)
+
+
+def test_a_refusal_changes_nothing_where_the_bounds_are_narrow():
+    """Servers are counted as soon as they are asked for."""
+    quota = Quota("q", Clock())
+    quota.learn(reading(4), certain=servers(3), possible=servers(5))
+
+    quota.refused()
+    quota.learn(reading(4), certain=servers(3), possible=servers(5))
+
+    assert quota.others == servers(0)

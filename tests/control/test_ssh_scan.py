@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trellis.control.ssh_scan import KINDS, NotReachableError, read_banner, scan
+from trellis.control.ssh_scan import KINDS, NotReachableError, scan
 
 SSHD = Path("/usr/sbin/sshd")
 NAMES = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
@@ -302,8 +302,6 @@ class TestNoHostKeys:
 
         with pytest.raises(NotReachableError, match="refused"):
             await scan(connect, "node", 22)
-        with pytest.raises(NotReachableError, match="refused"):
-            await read_banner(connect, "node", 22)
 
     async def test_nobody_listening_on_loopback(self):
         """The production way to a node, on a port that is closed."""
@@ -384,19 +382,10 @@ class TestCancellation:
 
 
 class TestBanner:
-    async def test_the_banner_alone_takes_one_connection(self, connect_to):
-        """The line is returned without its line end, lines before it are skipped."""
-        connect = connect_to(saying(b"hello\nSSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", hang=True))
-
-        banner = await read_banner(connect, "node", 22)
-
-        assert banner == "SSH-2.0-OpenSSH_9.2p1 Debian-2"
-        assert connect.made == 1
-
     async def test_a_port_that_is_open_but_no_ssh_is_not_reachable(self, connect_to):
         """An open port is less than an SSH server."""
         with pytest.raises(NotReachableError, match="it hung up after 'nope'"):
-            await read_banner(connect_to(saying(b"nope\r\n")), "node", 22)
+            await scan(connect_to(saying(b"nope\r\n")), "node", 22)
 
 
 @pytest.fixture(scope="module")
@@ -471,7 +460,3 @@ class TestRealSshd:
         keys = await scan(real_sshd(kinds=["rsa"]), "node", 22)
 
         assert keys == (host_key_files["rsa"].with_suffix(".pub").read_text().strip(),)
-
-    async def test_its_banner_is_read(self, real_sshd):
-        """The banner of an unmodified OpenSSH."""
-        assert (await read_banner(real_sshd(), "node", 22)).startswith("SSH-2.0-OpenSSH_")

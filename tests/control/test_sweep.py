@@ -6,15 +6,34 @@ import trio
 from tests.control.scripted_provider import ScriptedProvider, a_row
 from trellis.control.health import ProviderHealth
 from trellis.control.sweep import AGAIN_AFTER_S, Sweep
-from trellis.model.node import NodeState, ResourceKind
+from trellis.model.node import NodeState, Resource, ResourceKind
 from trellis.model.provider import ProviderRecord
+from trellis.model.quota import Resources
 from trellis.spi.provider import InstanceState, Leftover, Listing, Tag
-from trellis.testing.builders import a_home, a_node, a_server
+from trellis.testing.builders import a_home, a_node, a_server, a_shape
+
+
+class Graves:
+    """Knows one server that is gone, and what the sweep buries."""
+
+    def __init__(self):
+        self.node_of = {"gone-server": "0000000007"}
+        self.buried = []
+
+    async def whose(self, external_id):
+        await trio.lowlevel.checkpoint()
+        return self.node_of.get(external_id)
+
+    async def bury(self, node_id, *external_ids):
+        await trio.lowlevel.checkpoint()
+        self.buried.append((node_id, *external_ids))
+        self.node_of.update(dict.fromkeys(external_ids, node_id))
 
 
 class Swept:
     def __init__(self, mode="delete", nodes=(), issued=1000):
         self.provider = ScriptedProvider()
+        self.attached = Graves()
         self.now = 0.0
         self.estranged = {}
         self.words = ProviderRecord(name="alpha")
@@ -27,13 +46,19 @@ class Swept:
             wall=lambda: self.now,
             issued=lambda node_id: int(node_id) < issued,
             nodes=lambda: {node.id: node for node in nodes},
-            gone_servers={"gone-server": "0000000007"},
+            attached=self.attached,
             estrange=self.estranged.update,
             words=lambda: self.words,
         )
 
     def see(self, *rows):
+        self.provider.rows = rows
         self.sweep.see(Listing(instances=rows, newest=None, home=a_home(), full=True))
+        self.now += AGAIN_AFTER_S
+
+    async def see_left(self, *things):
+        await self.sweep.see_leftovers(things)
+        self.provider.leftovers = things
         self.now += AGAIN_AFTER_S
 
     async def act(self):
@@ -179,15 +204,13 @@ async def test_report_reports_until_a_person_says_delete(autojump_clock):
     assert swept.provider.deleted == ["server-1"]
 
 
-async def test_floating_ips_of_ours_without_a_record_are_leaks():
+async def test_floating_ips_of_ours_without_a_record_are_leaks(autojump_clock):
     """Their description is the tag (rule 4); a stranger's without one is not seen at all."""
     swept = Swept()
     ours = Tag(deployment="test", node_id="0000000001")
-    swept.sweep.see_leftovers(
-        (
-            Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-1", tag=ours),
-            Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-2", tag=None),
-        )
+    await swept.see_left(
+        Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-1", tag=ours),
+        Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-2", tag=None),
     )
 
     assert [leak.external_id for leak in swept.sweep.leaks()] == ["fip-1"]
@@ -201,6 +224,66 @@ async def test_a_port_left_behind_is_known_by_its_server():
         Leftover(kind=ResourceKind.PORT, external_id="p2", tag=None, server_id="a stranger's"),
     ]
 
-    swept.sweep.see_leftovers(tuple(ports))
+    await swept.see_left(*ports)
 
     assert [leak.external_id for leak in swept.sweep.leaks()] == ["p1"]
+
+
+def a_volume(external_id, server_id=None):
+    return Leftover(
+        kind=ResourceKind.VOLUME, external_id=external_id, tag=None, server_id=server_id
+    )
+
+
+async def test_a_leaked_servers_volume_goes_after_it(autojump_clock):
+    """What it had is recorded before it is deleted: nothing on the volume says whose it is."""
+    swept = Swept()
+    swept.see(a_row(volumes=("v1",)))
+    swept.see(a_row(volumes=("v1",)))
+    await swept.act()
+    swept.see()
+
+    await swept.see_left(a_volume("v1"))
+    await swept.see_left(a_volume("v1"))
+    await swept.act()
+
+    assert swept.attached.buried == [("0000000001", "server-1", "v1")]
+    assert swept.provider.deleted == ["server-1", "v1"]
+
+
+async def test_volume_of_a_server_that_is_gone_is_a_leak(autojump_clock):
+    """Cinder still names the server, and the history knows whose that was."""
+    swept = Swept()
+
+    await swept.see_left(a_volume("v1", "gone-server"))
+
+    assert [(x.external_id, x.node_id) for x in swept.sweep.leaks()] == [("v1", "0000000007")]
+
+
+async def test_volumes_of_living_nodes_and_of_strangers_servers_are_no_leaks(autojump_clock):
+    """One is claimed by its record, one by its server, and one is attached to nobody of ours."""
+    kept = Resource(kind=ResourceKind.VOLUME, sent_at=0.0, external_id="v1")
+    shape = a_shape(resources=Resources(instances=1, volumes=1, volume_gib=20))
+    node = a_node(1, shape=shape, resources=(a_server(), kept))
+    swept = Swept(nodes=(node,))
+
+    await swept.see_left(a_volume("v1"), a_volume("v2", "server-1"), a_volume("v3", "a stranger's"))
+
+    assert swept.sweep.leaks() == ()
+
+
+async def test_volume_that_nobody_can_attribute_is_reported_and_not_deleted(autojump_clock):
+    """It looks like one of nova's, and may be anybody's (rule 4): only a person's word counts."""
+    swept = Swept()
+    await swept.see_left(a_volume("v1"))
+    await swept.see_left(a_volume("v1"))
+    await swept.act()
+    (leak,) = swept.sweep.leaks()
+    assert swept.provider.deleted == []
+    assert leak.node_id is None
+    assert "nobody can tell whose it is" in leak.note
+
+    swept.words = ProviderRecord(name="alpha", condemned=("v1",))
+    await swept.act()
+
+    assert swept.provider.deleted == ["v1"]

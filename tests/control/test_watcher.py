@@ -15,7 +15,7 @@ from trellis.testing.builders import a_home
 class Watched:
     def __init__(self):
         self.provider = ScriptedProvider()
-        self.unexpected, self.full = [], []
+        self.unexpected, self.full, self.attached = [], [], []
         self.health = ProviderHealth("alpha", trio.current_time, lambda: None)
         self.health.opened()
         self.watcher = Watcher(
@@ -23,6 +23,7 @@ class Watched:
             deployment="test",
             health=self.health,
             foreign=lambda home: "" if home == a_home() else "project changed: to another",
+            on_attached=self.attached.append,
             on_row=self.unexpected.append,
             on_full=self.full.append,
         )
@@ -167,3 +168,15 @@ async def test_what_the_first_list_showed_is_known_to_who_asks_after_it(nursery,
 
     assert row.external_id == "server-1"
     assert watched.provider.gets == []
+
+
+async def test_volumes_are_shown_before_anybody_waits_for_the_row(watched, autojump_clock):
+    """A building server's volume may be seen once only; rows without any cost nothing."""
+    watched.provider.rows = [
+        a_row(state=InstanceState.BUILDING, volumes=("v1",)),
+        a_row("0000000002", "server-2"),
+    ]
+    with trio.move_on_after(30):
+        await watched.watcher.wait("0000000001", "server-1", active)
+
+    assert {row.external_id for row in watched.attached} == {"server-1"}

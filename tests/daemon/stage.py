@@ -12,9 +12,9 @@ import structlog.testing
 import trio
 import yaml
 
-from trellis.config import parse
+from trellis.accounts import Accounts
+from trellis.config import Configuration, parse
 from trellis.control.core import Core, run_core
-from trellis.daemon import Accounts
 from trellis.http import TransportFactory, TransportSettings
 from trellis.model.names import NodeId, RequestId
 from trellis.model.node import NodeState
@@ -120,11 +120,8 @@ class Stage:
 
     @asynccontextmanager
     async def running(self, transports: TransportFactory | None = None) -> AsyncIterator[Core]:
-        """Run the core; its log is caught in `events`."""
-        registry = builtin_types()
-        configuration = parse(
-            self.configuration, registry, file="stage", folder=self._file.parent
-        ).configuration
+        """Run the core; its log is caught in `events`. Run again, it is a restart."""
+        registry, configuration = builtin_types(), self._parsed()
         world = World(
             wall=wall,
             random=Random(4),
@@ -144,6 +141,18 @@ class Stage:
             ) as core:
                 self.core = core
                 yield core
+        self.log = self.log.reopen()
+
+    def _parsed(self) -> Configuration:
+        return parse(
+            self.configuration, builtin_types(), file="stage", folder=self._file.parent
+        ).configuration
+
+    async def take_up(self, configuration: str) -> None:
+        """Have the running core work by another configuration."""
+        assert self.core is not None
+        self.configuration = configuration
+        await self.core.take_up(self._parsed())
 
     def wires(self, settings: TransportSettings) -> httpx.AsyncBaseTransport:
         return Meddler(self, settings.cloud)

@@ -235,3 +235,29 @@ class _Wakeups(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps += 1
+
+
+async def test_a_raised_limit_frees_those_who_wait(autojump_clock):
+    """A limit that is configured otherwise holds at once, also for calls in the queue."""
+    gate = a_gate(per_s=0.01, burst=1)
+    order: list[object] = []
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(served, gate, Verb.READ, order, number)
+            await trio.testing.wait_all_tasks_blocked()
+        gate.replan(RatePlan(every=Limit(per_s=1.0, burst=1)))
+
+    assert order == [0, 1, 2]
+    assert trio.current_time() == pytest.approx(2.0, abs=0.1)
+
+
+async def test_a_lowered_limit_holds_at_once(autojump_clock):
+    gate = a_gate(per_s=100.0, burst=50)
+    gate.replan(RatePlan(every=Limit(per_s=1.0, burst=1)))
+    order: list[object] = []
+
+    for number in range(4):
+        await served(gate, Verb.READ, order, number)
+
+    assert trio.current_time() == pytest.approx(3.0)

@@ -621,16 +621,6 @@ class TestRoomForOthers:
 
         assert [warm.launch.provider for warm in of_kind(found, Warm)] == ["beta"]
 
-    def test_too_old_to_be_kept_ready(self):
-        """max-ready-age ends what has been idle for long."""
-        old = a_node(1, ready_at=NOW - 100)
-
-        found = plan(
-            a_snapshot(idle=[old], min_ready={"small": 1}, max_ready_age_s={"small": 50.0})
-        )
-
-        assert [retire.node for retire in of_kind(found, Retire)] == [old]
-
     def test_nodes_of_a_request_that_is_gone_are_let_go(self):
         """A safety net: whatever led to it, they are nobody's."""
         orphan = a_node(1, allocated_to="gone", slot=0)

@@ -5,11 +5,12 @@ store, no cloud. Only `load` and `disabled_plugins` touch a file.
 """
 
 from trellis.config.addresses import ListenAddress, StoreAddress
-from trellis.config.comparison import ProviderChanges, changed_providers, label_hash
+from trellis.config.comparison import ProviderChanges, changed_providers, label_hashes
 from trellis.config.configuration import Configuration, ImageConfig, LabelConfig, WebConfig
 from trellis.config.durations import read_duration, write_duration
 from trellis.config.kinds import unusable_fields
 from trellis.config.loading import Loaded, disabled_plugins, load, parse
+from trellis.config.remembered import recall, remember
 from trellis.config.rendering import as_plain, render
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "as_plain",
     "changed_providers",
     "disabled_plugins",
-    "label_hash",
+    "label_hashes",
     "load",
     "parse",
     "read_duration",
+    "recall",
+    "remember",
     "render",
     "unusable_fields",
     "write_duration",

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from trellis.config.configuration import Configuration
+from trellis.config.configuration import Configuration, ImageConfig
 from trellis.config.kinds import looks_secret
 from trellis.config.rendering import as_plain
+
+LabelPlace = tuple[str, str, str]
+"""Names of a provider, a pool of it, and a label of that."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,33 +39,41 @@ def changed_providers(old: Configuration, new: Configuration) -> ProviderChanges
     )
 
 
-def label_hash(configuration: Configuration, provider: str, pool: str, label: str) -> str:
-    """A stable hash of all that makes a node of this label in this pool what it is.
+def label_hashes(configuration: Configuration) -> dict[LabelPlace, str]:
+    """For each label of each pool a stable hash of all that makes its nodes what they are.
 
     Limits, time-outs and other fields marked ``NOT_OF_THE_NODE`` do not count, nor do fields
     whose names sound secret: a rotated password makes no other node. User data does count.
     The same over restarts and releases, as long as no field is added that counts.
-
-    Raises:
-        KeyError: the configuration has no such provider, pool or label there.
     """
-    at_provider = _the(configuration.providers, provider)
-    at_pool = _the(at_provider.pools, pool)
-    at_label = _the(at_pool.labels, label)
-    parts: list[Any] = [at_provider, at_pool, at_label, _the(configuration.labels, label)]
-    image, seen = at_label.image, set()
-    while image is not None and image not in seen:
-        seen.add(image)
-        parts.append(found := _the(configuration.images, image))
-        image = found.parent
-    plain = [_of_the_node(part) for part in parts]
-    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    labels = {label.name: _of_the_node(label) for label in configuration.labels}
+    images = {image.name: image for image in configuration.images}
+    hashes: dict[LabelPlace, str] = {}
+    for provider in configuration.providers:
+        at_provider = _of_the_node(provider)
+        for pool in provider.pools:
+            at_pool = _of_the_node(pool)
+            for label in pool.labels:
+                parts = [at_provider, at_pool, _of_the_node(label), labels.get(label.name, "{}")]
+                parts += [_of_the_node(image) for image in _ancestry(label.image, images)]
+                canonical = f"[{','.join(parts)}]".encode()
+                hashes[provider.name, pool.name, label.name] = hashlib.sha256(
+                    canonical
+                ).hexdigest()[:16]
+    return hashes
 
 
-def _of_the_node(part: Any) -> dict[str, Any]:
+def _ancestry(name: str | None, images: Mapping[str, ImageConfig]) -> Iterator[ImageConfig]:
+    seen: set[str] = set()
+    while name is not None and name in images and name not in seen:
+        seen.add(name)
+        yield images[name]
+        name = images[name].parent
+
+
+def _of_the_node(part: Any) -> str:
     plain = as_plain(part, masked=False)
-    return {
+    kept = {
         key: value
         for field in attrs.fields(type(part))
         if field.metadata.get("makes_node", True)
@@ -70,10 +82,4 @@ def _of_the_node(part: Any) -> dict[str, Any]:
         and getattr(part, field.name) != field.default
         and (value := plain.get(key := field.name.replace("_", "-"))) not in (None, [], {})
     }
-
-
-def _the(things: Any, name: str) -> Any:
-    for thing in things:
-        if thing.name == name:
-            return thing
-    raise KeyError(name)
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=str)

@@ -10,9 +10,17 @@ import attrs
 
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
+from trellis.model.overview import Overview
 from trellis.model.records import Event
 from trellis.model.request import NodeRequest, RequestState
-from trellis.model.status import LabelStatus, Leak, PlannedStep, ProviderStatus, QuotaStatus
+from trellis.model.status import (
+    LabelStatus,
+    Leak,
+    Outlook,
+    PlannedStep,
+    ProviderStatus,
+    QuotaStatus,
+)
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -136,6 +144,10 @@ class Board(Protocol):
         """How many requests there are by state, the history left out."""
         ...
 
+    def outlook(self, request: NodeRequest) -> Outlook:
+        """What a request waits for and when it may be ready; cheap enough for a whole list."""
+        ...
+
     def labels(self) -> tuple[LabelStatus, ...]:
         """Every configured label, in the order of the configuration."""
         ...
@@ -176,6 +188,13 @@ class Board(Protocol):
         """
         ...
 
+    def api_calls(self) -> Mapping[str, Mapping[str, int]]:
+        """Calls since the start by cloud and kind, those of each account counted once.
+
+        An account has one count, which `ProviderStatus.api_calls` of each of its providers is.
+        """
+        ...
+
     def quota(self) -> tuple[QuotaStatus, ...]:
         """The quota of every provider, as Trellis reckons with it."""
         ...
@@ -204,6 +223,10 @@ class Board(Protocol):
 
     def plan(self) -> tuple[PlannedStep, ...]:
         """What the scheduler would do now and what it would leave, each with its reason."""
+        ...
+
+    def overview(self, most: int) -> Overview:
+        """The state of everything now, in one piece, with at most *most* of each list in it."""
         ...
 
     def last_event(self) -> int:

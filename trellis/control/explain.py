@@ -1,5 +1,6 @@
 """Why a request waits or a node is as it is, in words and as data (P8)."""
 
+import bisect
 from collections.abc import Mapping
 
 from trellis.control.fleet import Fleet
@@ -7,7 +8,7 @@ from trellis.model.node import Node, NodeState
 from trellis.model.records import Event
 from trellis.model.request import Declined, NodeRequest, RequestState
 from trellis.model.status import Explanation
-from trellis.scheduler.snapshot import QueueShape, queue_shape
+from trellis.scheduler.snapshot import QueueShape, queue_key, queue_shape
 
 MOST_NAMED = 5
 
@@ -36,13 +37,9 @@ def explain_request(
                     if name not in {d.provider for d in declined}
                 ),
             )
-            queue = fleet.queues.get(queue_shape(request), [])
-            ahead = queue.index(request) if request in queue else 0
-            waits_for = "a provider with room"
-            place = f"{ahead} like it are ahead of it. " if ahead else ""
-            words = place + (_joined(reasons) or "It has not been looked at yet.")
+            waits_for, words = "a provider with room", waiting_words(request, fleet, reasons)
         case RequestState.PENDING:
-            waits_for, words = _pending(request, fleet)
+            waits_for, words = pending_words(request, fleet)
         case RequestState.FAILED:
             waits_for, words = "", f"It failed: {request.reason}."
         case RequestState.FULFILLED:
@@ -62,7 +59,18 @@ def explain_request(
     )
 
 
-def _pending(request: NodeRequest, fleet: Fleet) -> tuple[str, str]:
+def waiting_words(request: NodeRequest, fleet: Fleet, reasons: Mapping[str, str]) -> str:
+    """Why a request has no place yet: those ahead of it, and why no provider takes the first."""
+    queue = fleet.queues.get(queue_shape(request), [])
+    ahead = bisect.bisect_left(queue, queue_key(request), key=queue_key)
+    place = f"{ahead} like it are ahead of it. " if ahead else ""
+    if not reasons:
+        return f"{place}It has not been looked at yet."
+    return place + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) + "."
+
+
+def pending_words(request: NodeRequest, fleet: Fleet) -> tuple[str, str]:
+    """What a placed request waits for, in brief and in words."""
     place = request.placement
     assert place is not None
     where = place.provider + (f", zone {place.az}" if place.az else "")
@@ -135,9 +143,3 @@ def _step(node: Node) -> str:
     if node.wants_public:
         return "waits for a floating IP"
     return f"waits to be reachable at {node.addresses.interface_ip}"
-
-
-def _joined(reasons: Mapping[str, str]) -> str:
-    if not reasons:
-        return ""
-    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) + "."

@@ -16,7 +16,6 @@ from trellis.model.request import Lease, NodeRequest, RequestState
 from trellis.scheduler.snapshot import QueueShape, queue_key, queue_shape
 
 NOTHING = Resources()
-MOST_GONE_SERVERS = 20_000
 K = TypeVar("K")
 _STANDING = frozenset({NodeState.BUILDING, NodeState.READY})
 _ENDED = frozenset({NodeState.FAILED, NodeState.ABORTED})
@@ -32,7 +31,7 @@ class Fleet:
         on_node: called for each node that changed, before and after (after is None when gone).
     """
 
-    def __init__(self, quota_of: Callable[[str], str]) -> None:
+    def __init__(self, quota_of: Callable[[str], str] = str) -> None:
         self.quota_of = quota_of
         self.nodes: dict[NodeId, Node] = {}
         self.by_provider: dict[str, dict[NodeId, Node]] = {}
@@ -49,7 +48,7 @@ class Fleet:
         self.by_external: dict[str, NodeId] = {}
         self.pool_freeing: dict[tuple[str, str], Resources] = {}
         self.key_owners: dict[str, NodeId] = {}
-        self.gone_servers: dict[str, NodeId] = {}
+        self._claimed_keys: dict[str, NodeId] = {}
         self._gone_keys: deque[tuple[float, str, NodeId]] = deque()
         self.requests: dict[RequestId, NodeRequest] = {}
         self.queues: dict[QueueShape, list[NodeRequest]] = {}
@@ -69,12 +68,28 @@ class Fleet:
         for change in changes:
             self._apply(change.before, None if change.archive else change.after)
 
+    def recount(self) -> None:
+        """Count anew what is used of each quota, after `quota_of` has come to say otherwise."""
+        self.quota_used.clear()
+        self.quota_freeing.clear()
+        for node in self.nodes.values():
+            self._count_quota(node, +1)
+
     def forget_keys(self, before: float) -> None:
         """Forget the host keys of nodes that were gone before this time (rule 11: 7 days)."""
         while self._gone_keys and self._gone_keys[0][0] < before:
             _, key, owner = self._gone_keys.popleft()
             if self.key_owners.get(key) == owner and owner not in self.nodes:
                 del self.key_owners[key]
+
+    def claim_key(self, key: str, node_id: NodeId) -> NodeId | None:
+        """Note that a node shows a host key; returns the other node that has shown it, if any.
+
+        It counts for those that are scanned at the same moment, before it is on record. It
+        lapses when the launch ends without it.
+        """
+        owner = self.key_owners.get(key) or self._claimed_keys.setdefault(key, node_id)
+        return owner if owner != node_id else None
 
     def waiting(self) -> int:
         """How many requests wait to be placed."""
@@ -109,20 +124,15 @@ class Fleet:
         if after is not None:
             self._add_node(after)
         elif before is not None:
-            self._remember_server(before)
             self._gone_keys.extend((before.state_at, key, before.id) for key in before.host_keys)
+        if before is not None and (after is None or after.state is not NodeState.BUILDING):
+            for key in [k for k, owner in self._claimed_keys.items() if owner == before.id]:
+                del self._claimed_keys[key]
         for node in (before, after):
             if node is not None and node.allocated_to in self.pending:
                 self.dirty[node.allocated_to] = None
         for tell in self.on_node:
             tell(before, after)
-
-    def _remember_server(self, node: Node) -> None:
-        """Keep whose a server was: the ports Nova leaves behind name nothing else (rule 4)."""
-        if node.external_id is not None:
-            self.gone_servers[node.external_id] = node.id
-            if len(self.gone_servers) > MOST_GONE_SERVERS:
-                del self.gone_servers[next(iter(self.gone_servers))]
 
     def _add_node(self, node: Node) -> None:
         self.nodes[node.id] = node
@@ -163,15 +173,19 @@ class Fleet:
 
     def _count(self, node: Node, sign: int) -> None:
         """Everything not proved gone is reserved, whatever its state."""
-        size = node.shape.resources
-        quota, pool = self.quota_of(node.provider), (node.provider, node.pool)
+        size, pool = node.shape.resources, (node.provider, node.pool)
         zones = self.zone_nodes.setdefault(node.provider, Counter())
         zones[node.az] += sign
-        _add(self.quota_used, quota, size, sign)
         _add(self.pool_used, pool, size, sign)
         if node.state in DYING:
-            _add(self.quota_freeing, quota, size, sign)
             _add(self.pool_freeing, pool, size, sign)
+        self._count_quota(node, sign)
+
+    def _count_quota(self, node: Node, sign: int) -> None:
+        quota, size = self.quota_of(node.provider), node.shape.resources
+        _add(self.quota_used, quota, size, sign)
+        if node.state in DYING:
+            _add(self.quota_freeing, quota, size, sign)
 
     def _request(self, before: NodeRequest | None, after: NodeRequest | None) -> None:
         if before is not None:

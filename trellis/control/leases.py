@@ -5,6 +5,7 @@ import structlog
 import trio
 
 from trellis.control.fleet import Fleet
+from trellis.control.policy import InForce
 from trellis.model.node import Node, NodeState
 from trellis.model.records import Change
 from trellis.model.request import Lease, NodeRequest, RequestState
@@ -45,11 +46,8 @@ class Expiry:
     The wall clock may jump: after a jump, as after a start, no lease ends for ten minutes.
     """
 
-    def __init__(
-        self, store: Store, fleet: Fleet, world: World, *, max_hold_age_s: float = 0.0
-    ) -> None:
-        self._store, self._fleet, self._world = store, fleet, world
-        self._max_hold_age_s = max_hold_age_s
+    def __init__(self, store: Store, fleet: Fleet, world: World, in_force: InForce) -> None:
+        self._store, self._fleet, self._world, self._in_force = store, fleet, world, in_force
         self._not_before = world.wall() + GRACE_S
 
     async def run(self) -> None:
@@ -68,12 +66,13 @@ class Expiry:
 
     async def _let_go(self, now: float) -> None:
         """End holds older than ``max-hold-age``; 0 keeps them until a person deletes the node."""
-        if not self._max_hold_age_s:
+        oldest = self._in_force.policy.max_hold_age_s
+        if not oldest:
             return
         held = [
             node
             for node in self._fleet.nodes.values()
-            if node.state is NodeState.HOLD and now - node.state_at > self._max_hold_age_s
+            if node.state is NodeState.HOLD and now - node.state_at > oldest
         ]
         for node in held:
             if self._store.head(Node, node.id) == node:

@@ -59,6 +59,8 @@ SCAN_EVERY_S = 0.5
 SCAN_AT_MOST_S = 5.0
 FIND_EVERY_S = 20.0
 LOOK_AT_LEAST_S = 10.0
+DELETE_AGAIN_S = 10.0
+"""So long a deletion that the cloud has accepted is waited for before it is asked for again."""
 STUCK_AFTER_S = 600.0
 STUCK = "the deletion is stuck"
 DELETE_ORDER = (
@@ -84,7 +86,9 @@ class Life:
     """Launches and deletes the nodes of one provider; everything it is given it only borrows.
 
     Attributes:
-        twin_of: the other node a host key was seen on lately, if any (rule 11).
+        attached: records the volumes that a server's row shows.
+        twin_of: the other node a host key was seen on lately, if any (rule 11); told of each
+            key once it is seen.
         spots: flavors and zones the cloud had no capacity for.
         labels: pool and label whose launches failed.
         creates: told how the provider's creates end; after some failures in a row it closes.
@@ -99,12 +103,15 @@ class Life:
     watcher: Watcher
     health: ProviderHealth
     quota: Quota
+    attached: Callable[[Instance], None]
     twin_of: Callable[[str, NodeId], NodeId | None]
     spots: Holds[tuple[str, Spot]]
     labels: Holds[tuple[str, str]]
     creates: Breaker
     read_anew: Callable[[], None]
     _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _creating: int = attrs.field(default=0, init=False)
+    _last_create: trio.Event | None = attrs.field(default=None, init=False)
 
     # ------------------------------------------------------------------------- the launch
 
@@ -173,26 +180,51 @@ class Life:
         while True:
             with self._interruptible(node.id):
                 await self.provider.create_turn()
-            # Intent first (P3): from here on the server may exist, whatever happens to us.
-            node = await self._intend(node.id, ResourceKind.SERVER)
-            deadline.deadline = trio.current_time() + self._left_s(node)
-            try:
-                external_id = await self.provider.create(self._intent(node))
-            except (AnswerLostError, CloudBrokenError) as error:
-                self.health.failed(error)
-                self.creates.failed(str(error))
-                log.warning("create_in_doubt", node=node.id, error=str(error))
-                return node
-            except RetryLaterError:
-                # Not carried out: the rate limit now asks for patience, which the next turn has.
-                node = await self._not_made(node.id, ResourceKind.SERVER)
-            except CloudError:
-                # Cancelled here, the record stays in doubt, which the next start settles.
-                await self._not_made(node.id, ResourceKind.SERVER)  # noqa: ASYNC120
-                raise
-            else:
-                self.creates.worked()
-                return await self._made(node.id, ResourceKind.SERVER, external_id)
+                if self._last_create is not None:
+                    await trio.sleep_forever()  # what ends the work ends this too
+            with self._counted():
+                try:
+                    return await self._send_create(node, deadline)
+                except RetryLaterError:
+                    # Not carried out: the rate limit now asks for patience, which the next
+                    # turn has.
+                    node = await self._not_made(node.id, ResourceKind.SERVER)
+
+    async def _send_create(self, node: Node, deadline: trio.CancelScope) -> Node:
+        # Intent first (P3): from here on the server may exist, whatever happens to us.
+        node = await self._intend(node.id, ResourceKind.SERVER)
+        deadline.deadline = trio.current_time() + self._left_s(node)
+        try:
+            external_id = await self.provider.create(self._intent(node))
+        except (AnswerLostError, CloudBrokenError) as error:
+            self.health.failed(error)
+            self.creates.failed(str(error))
+            log.warning("create_in_doubt", node=node.id, error=str(error))
+            return node
+        except RetryLaterError:
+            raise
+        except CloudError:
+            # Cancelled here, the record stays in doubt, which the next start settles.
+            await self._not_made(node.id, ResourceKind.SERVER)  # noqa: ASYNC120
+            raise
+        self.creates.worked()
+        return await self._made(node.id, ResourceKind.SERVER, external_id)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._creating += 1
+        try:
+            yield
+        finally:
+            self._creating -= 1
+            if self._last_create is not None and not self._creating:
+                self._last_create.set()
+
+    async def no_more_creates(self) -> None:
+        """Send no create from now on, and return when the last one has been answered."""
+        self._last_create = self._last_create or trio.Event()
+        if self._creating:
+            await self._last_create.wait()
 
     async def _settle(self, node: Node, server: Resource) -> Node:
         """Find the server of a create without an answer; it may appear minutes late.
@@ -212,7 +244,9 @@ class Life:
                     with trio.move_on_after(FIND_EVERY_S), self._interruptible(node.id):
                         found = await self.watcher.wait(node.id, None, _there)
                 if found is not None:
-                    return await self._made(node.id, ResourceKind.SERVER, found.external_id)
+                    node = await self._made(node.id, ResourceKind.SERVER, found.external_id)
+                    self.attached(found)
+                    return node
         raise AnswerLostError("the create was not answered and no server of it appeared")
 
     async def _ensure_active(self, node: Node) -> Node:
@@ -225,6 +259,7 @@ class Life:
             row = await self.watcher.wait(node.id, external_id, _settled)
         if row.state is InstanceState.ERROR and row.fault is None:
             row = await self.provider.get(external_id)  # the fault is sometimes shown late
+        self.attached(row)
         match row.state:
             case InstanceState.ACTIVE:
                 pass
@@ -387,11 +422,11 @@ class Life:
                     if found is None:
                         return await self._forget(node.id, resource)
                     return await self._forget(node.id, resource, found)
-                elif await self.provider.delete_step(resource, self._tag(node)) is Gone.DONE:
+                elif await self._delete_step(node, resource) is Gone.DONE:
                     if not resource.in_doubt or self._had_its_time(resource):
                         return await self._forget(node.id, resource)
                     await trio.sleep(FIND_EVERY_S)  # what is not there may still come
-                elif await self._seen_gone(node, resource, pause_s * 5):
+                elif await self._seen_gone(node, resource, pause_s * DELETE_AGAIN_S):
                     return await self._forget(node.id, resource)
             except CloudError as error:
                 self.health.failed(error)
@@ -399,6 +434,18 @@ class Life:
                 log.info("delete_again", node=node.id, kind=resource.kind.value, error=last)
                 await trio.sleep(pause_s)
             pause_s = min(60.0, pause_s * 2)
+
+    async def _delete_step(self, node: Node, resource: Resource) -> Gone:
+        """Tell the cloud to delete one thing.
+
+        A server whose volume no list has shown yet is looked at first: once it is gone, nobody
+        could tell whose the volume was.
+        """
+        server_id = resource.external_id
+        is_server = resource.kind is ResourceKind.SERVER and server_id is not None
+        if is_server and _volume_unseen(head(self.store, Node, node.id)):
+            self.attached(await self.provider.get(server_id or ""))
+        return await self.provider.delete_step(resource, self._tag(node))
 
     async def _tell_if_stuck(self, node_id: NodeId, resource: Resource, last: str) -> None:
         """Have an old deletion say so, once: in the log, in its record, in `explain` (P4, P8)."""
@@ -549,6 +596,12 @@ def _building(node: Node) -> Node:
     if node.state is not NodeState.BUILDING:
         raise _MovedOnError
     return node
+
+
+def _volume_unseen(node: Node) -> bool:
+    """Whether it boots from a volume that has not been recorded; once ready, it always has."""
+    recorded = any(thing.kind is ResourceKind.VOLUME for thing in node.resources)
+    return node.shape.resources.volumes > 0 and node.ready_at is None and not recorded
 
 
 def _there(row: Instance) -> bool:

@@ -4,6 +4,7 @@ import bisect
 from collections import Counter
 
 from trellis.control.board import Measure, Sample
+from trellis.control.overview import Recent
 from trellis.model.node import Node, NodeState
 from trellis.model.records import Change
 from trellis.model.request import NodeRequest, RequestState
@@ -32,15 +33,21 @@ class _Histogram:
 
 
 class Measures:
-    """Counts what commits say: launches by their ending, and how long things took."""
+    """Counts what commits say: launches by their ending, and how long things took.
+
+    Attributes:
+        recent: the last of these, one by one.
+    """
 
     def __init__(self) -> None:
         self._launches: Counter[tuple[str, str, str]] = Counter()
         self._boots: dict[tuple[str, str], _Histogram] = {}
         self._waits = _Histogram()
+        self.recent = Recent()
 
     def see(self, change: Change) -> None:
         """Count one durable change."""
+        self.recent.see(change)
         before, after = change.before, change.after
         match after:
             case Node() if isinstance(before, Node) and before.state is NodeState.BUILDING:

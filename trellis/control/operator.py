@@ -13,14 +13,18 @@ import attrs
 
 from trellis.control.amend import amend
 from trellis.control.board import Measure, Page, Reset
+from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
 from trellis.control.measures import Measures
-from trellis.control.provider import RunningProvider, own_limits
+from trellis.control.overview import counted, slowest, waiting_longest
+from trellis.control.policy import InForce, LabelPolicy
+from trellis.control.provider import NOT_CONFIGURED, RunningProvider, own_limits
 from trellis.control.scheduling import Scheduling
 from trellis.errors import RefusedError, UnknownIdError
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
-from trellis.model.provider import Pause, ProviderRecord
+from trellis.model.overview import Overview
+from trellis.model.provider import Pause, ProviderRecord, StoreMeta
 from trellis.model.quota import Resources
 from trellis.model.records import Change, Event
 from trellis.model.request import NodeRequest, RequestState
@@ -28,6 +32,7 @@ from trellis.model.status import (
     Health,
     LabelStatus,
     Leak,
+    Outlook,
     PlannedStep,
     PoolStatus,
     ProviderStatus,
@@ -41,15 +46,6 @@ R = TypeVar("R", Node, NodeRequest)
 _MARK = re.compile(r"[0-9a-f.-]{1,60}\Z")
 
 
-@attrs.frozen(kw_only=True)
-class LabelPolicy:
-    """What the configuration says of a label."""
-
-    name: str
-    min_ready: int
-    host_key_checking: bool
-
-
 class Operator:
     """See `trellis.control.board.Board` for what each method promises."""
 
@@ -61,12 +57,14 @@ class Operator:
         world: World,
         scheduling: Scheduling,
         providers: Mapping[str, RunningProvider],
-        labels: tuple[LabelPolicy, ...],
+        in_force: InForce,
         measures: Measures,
+        estimates: Estimates,
     ) -> None:
         self._store, self._fleet, self._world = store, fleet, world
-        self._scheduling, self._providers, self._labels = scheduling, providers, labels
-        self._measures = measures
+        self._scheduling, self._providers, self._in_force = scheduling, providers, in_force
+        self._measures, self._estimates = measures, estimates
+        self._started_at = world.wall()
 
     # -------------------------------------------------------------------- nodes, requests
 
@@ -98,7 +96,8 @@ class Operator:
         node = self._fleet.nodes.get(node_id) or await self._store.history(Node, node_id)
         if node is None:
             raise UnknownIdError(
-                f"there is no node {node_id}", remedy="'trellis node list' shows what there is"
+                f"there is no node {node_id}",
+                remedy="'trellis node list' shows what there is, with --gone what there was",
             )
         return node
 
@@ -157,11 +156,16 @@ class Operator:
         """See `Board.request_counts`."""
         return Counter(request.state for request in self._fleet.requests.values())
 
+    def outlook(self, request: NodeRequest) -> Outlook:
+        """See `Board.outlook`."""
+        now = self._world.wall()
+        return self._estimates.outlook(request, self._fleet, self._scheduling.waits, now)
+
     # --------------------------------------------------------------------------- labels
 
     def labels(self) -> tuple[LabelStatus, ...]:
         """See `Board.labels`."""
-        return tuple(self._label(policy) for policy in self._labels)
+        return tuple(self._label(policy) for policy in self._in_force.policy.labels.values())
 
     def _label(self, policy: LabelPolicy) -> LabelStatus:
         offered, missing = [], {}
@@ -216,7 +220,7 @@ class Operator:
             cloud=config.cloud,
             region=config.region_name or "",
             health=running.health.state,
-            reason=running.health.reason,
+            reason=running.health.reason or (NOT_CONFIGURED if running.dropped else ""),
             since=running.health.since,
             pause=running.record().pause,
             pools=tuple(
@@ -243,6 +247,18 @@ class Operator:
             sweep=_sweep(running),
             api_calls=running.api_calls(),
         )
+
+    def api_calls(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Board.api_calls`."""
+        by_account = {
+            running.account: (running.config.cloud, running.api_calls())
+            for running in self._providers.values()
+            if running.account is not None
+        }
+        by_cloud: dict[str, Counter[str]] = {}
+        for cloud, calls in by_account.values():
+            by_cloud.setdefault(cloud, Counter()).update(calls)
+        return by_cloud
 
     def quota(self) -> tuple[QuotaStatus, ...]:
         """See `Board.quota`."""
@@ -344,6 +360,26 @@ class Operator:
     def plan(self) -> tuple[PlannedStep, ...]:
         """See `Board.plan`."""
         return self._scheduling.would_do()
+
+    def overview(self, most: int) -> Overview:
+        """See `Board.overview`."""
+        meta = self._store.head(StoreMeta, "store")
+        assert meta is not None  # opening the store wrote it
+        recent = self._measures.recent
+        return Overview(
+            deployment=meta.deployment,
+            at=self._world.wall(),
+            started_at=self._started_at,
+            last_event=self._store.last_event,
+            waiting=waiting_longest(self._fleet, self._scheduling.waits, self.outlook, most),
+            nodes=counted(self._fleet),
+            slow=slowest(self._fleet, most),
+            api_calls=sum(sum(calls.values()) for calls in self.api_calls().values()),
+            launches=dict(recent.launches),
+            mishaps=dict(recent.mishaps),
+            wait_s=recent.wait_s(),
+            boot_s=recent.boot_s(),
+        )
 
     def last_event(self) -> int:
         """See `Board.last_event`."""

@@ -4,15 +4,17 @@ It asks no cloud anything: it writes what is wanted and the tasks act on it.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from trellis.control.amend import amend
+from trellis.control.estimates import Estimates
 from trellis.control.explain import explain_node, explain_request
 from trellis.control.fleet import Fleet
 from trellis.control.leases import ended
+from trellis.control.policy import InForce
 from trellis.control.scheduling import Scheduling
 from trellis.errors import AlreadyDoneError, KeyReusedError, RefusedError, UnknownIdError
 from trellis.model.names import LeaseId, NodeId, RequestId
@@ -20,7 +22,6 @@ from trellis.model.node import Node, NodeState
 from trellis.model.records import Change
 from trellis.model.request import ENDED, Ask, Lease, NodeRequest, RequestState
 from trellis.model.status import Explanation
-from trellis.spi.config import ProviderConfig
 from trellis.store.staging import Committed
 from trellis.store.store import Store
 from trellis.world import World
@@ -38,18 +39,14 @@ class Port:
         fleet: Fleet,
         world: World,
         scheduling: Scheduling,
-        labels: tuple[str, ...],
-        providers: Mapping[str, ProviderConfig],
-        max_lease_age_s: float,
+        in_force: InForce,
         new_id: Callable[[], str],
+        estimates: Estimates,
     ) -> None:
         self._store, self._fleet, self._world = store, fleet, world
+        self._estimates = estimates
         self._scheduling, self._new_id = scheduling, new_id
-        self._labels, self._max_lease_age_s = labels, max_lease_age_s
-        self._offered = {
-            name: frozenset(label.name for pool in config.pools for label in pool.labels)
-            for name, config in providers.items()
-        }
+        self._in_force = in_force
         self._waiters: dict[RequestId, list[trio.Event]] = {}
         self._keys = {
             (r.ask.requestor, r.ask.idempotency_key): r.id
@@ -64,14 +61,15 @@ class Port:
         """See `DemandPort.submit`."""
         self._check(ask)
         if ask.idempotency_key is not None and (earlier := await self._earlier(ask)) is not None:
-            # A priority may have been changed since: it is no part of what was asked.
-            if attrs.evolve(earlier.ask, priority=ask.priority) != ask:
+            if not _same(earlier.ask, ask):
                 raise KeyReusedError(
                     f"{ask.requestor} used the idempotency key {ask.idempotency_key!r} for "
                     f"another body, request {earlier.id}",
                     remedy="use a new key for a new request, or send the same body again",
                 )
             return earlier
+        if ask.lease_ttl_s is None:
+            ask = attrs.evolve(ask, lease_ttl_s=self._in_force.policy.lease_ttl_s)
         now = self._world.wall()
         request = NodeRequest(
             id=RequestId(self._new_id()),
@@ -107,21 +105,24 @@ class Port:
                 f"the request names {len(ask.labels)} labels, {MOST_LABELS} is the most",
                 remedy="ask for fewer nodes in one request: they all come from one zone",
             )
+        policy = self._in_force.policy
         for label in ask.labels:
-            if label not in self._labels:
+            if label not in policy.labels:
                 raise RefusedError(
-                    f"there is no label {label!r}", remedy=_did_you_mean(label, self._labels)
+                    f"there is no label {label!r}",
+                    remedy=_did_you_mean(label, tuple(policy.labels)),
                 )
-        if ask.provider is not None and ask.provider not in self._offered:
+        offered = policy.offered
+        if ask.provider is not None and ask.provider not in offered:
             raise RefusedError(
                 f"there is no provider {ask.provider!r}",
-                remedy=_did_you_mean(ask.provider, tuple(self._offered)),
+                remedy=_did_you_mean(ask.provider, tuple(offered)),
             )
         wanted = frozenset(ask.labels)
-        asked = [ask.provider] if ask.provider is not None else list(self._offered)
-        if not any(wanted <= self._offered[name] for name in asked):
+        asked = [ask.provider] if ask.provider is not None else list(offered)
+        if not any(wanted <= offered[name] for name in asked):
             where = "; ".join(
-                f"{label}: {', '.join(n for n in asked if label in self._offered[n]) or 'nobody'}"
+                f"{label}: {', '.join(n for n in asked if label in offered[n]) or 'nobody'}"
                 for label in sorted(wanted)
             )
             raise RefusedError(
@@ -139,7 +140,7 @@ class Port:
         if archived is None:
             raise UnknownIdError(
                 f"there is no request {request_id}",
-                remedy="'trellis request list' shows what there is; ended ones are kept for days",
+                remedy="'trellis request list' shows what there is, with --gone what has ended",
             )
         return archived
 
@@ -231,7 +232,7 @@ class Port:
         def change(lease: Lease) -> Lease:
             if lease.expires_at is None:
                 return lease
-            most = lease.created_at + self._max_lease_age_s
+            most = lease.created_at + self._in_force.policy.max_lease_age_s
             until = min(self._world.wall() + lease.ttl_s, most)
             if lease.expires_at >= most:
                 raise AlreadyDoneError(
@@ -274,7 +275,8 @@ class Port:
         node = self._fleet.nodes.get(node_id) or await self._store.history(Node, node_id)
         if node is None:
             raise UnknownIdError(
-                f"there is no node {node_id}", remedy="'trellis node list' shows what there is"
+                f"there is no node {node_id}",
+                remedy="'trellis node list' shows what there is, with --gone what there was",
             )
         return node
 
@@ -284,7 +286,12 @@ class Port:
         """See `DemandPort.explain_request`."""
         request = await self.request(request_id)
         history = await self._store.events_about(request_id, limit=500)
-        return explain_request(request, self._fleet, self._scheduling.waits, tuple(history))
+        waits = self._scheduling.waits
+        explanation = explain_request(request, self._fleet, waits, tuple(history))
+        outlook = self._estimates.outlook(request, self._fleet, waits, self._world.wall())
+        return attrs.evolve(
+            explanation, estimate_s=outlook.estimate_s, estimate_basis=outlook.basis
+        )
 
     async def explain_node(self, node_id: NodeId) -> Explanation:
         """See `DemandPort.explain_node`."""
@@ -303,6 +310,15 @@ class Port:
                 waiter.set()
             if change.archive and request.ask.idempotency_key is not None:
                 self._keys.pop((request.ask.requestor, request.ask.idempotency_key), None)
+
+
+def _same(earlier: Ask, ask: Ask) -> bool:
+    """Whether they came in alike; what was left out has been filled in since.
+
+    A priority may have been changed: it is no part of what was asked.
+    """
+    ttl_s = earlier.lease_ttl_s if ask.lease_ttl_s is None else ask.lease_ttl_s
+    return attrs.evolve(earlier, priority=ask.priority) == attrs.evolve(ask, lease_ttl_s=ttl_s)
 
 
 def _did_you_mean(name: str, known: tuple[str, ...]) -> str:

@@ -4,13 +4,14 @@ It shares its account and the store with others, nothing else (P5). When it cras
 started again and goes on from the records.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Protocol
 
 import attrs
 import structlog
 import trio
 
+from trellis.control.attached import Attached
 from trellis.control.deaths import Deaths
 from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
@@ -20,7 +21,7 @@ from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
 from trellis.control.quota import Quota
 from trellis.control.quota_watch import QuotaWatch
-from trellis.control.ssh_scan import NotReachableError, read_banner
+from trellis.control.ssh_scan import NotReachableError, scan
 from trellis.control.sweep import Sweep
 from trellis.control.watcher import Watcher
 from trellis.errors import (
@@ -50,6 +51,8 @@ FIRST_READ_S = 90.0
 BUG_PAUSE_S = 60.0
 PROBE_MOST_S = 60.0
 CHECK_AT_MOST_S = 10.0
+CREATES_END_IN_S = 10.0
+NOT_CONFIGURED = "it is configured no longer: what it has is ended, nothing is launched"
 
 
 class Connected(Protocol):
@@ -60,8 +63,13 @@ class Connected(Protocol):
         """The provider."""
         ...
 
+    @property
+    def account(self) -> Hashable:
+        """What tells its account from others: providers that share one share its calls."""
+        ...
+
     def api_calls(self) -> Mapping[str, int]:
-        """Calls so far by service and verb."""
+        """Calls of the account so far by service and verb."""
         ...
 
     def creates_left(self) -> int | None:
@@ -106,6 +114,7 @@ class RunningProvider:
     """One configured provider and all that moves in it.
 
     Attributes:
+        dropped: it is configured no longer: it ends what it has, and launches nothing.
         inventory: what its labels came to in the cloud, as last read.
         spots: flavors and zones held back after *No valid host*, by pool.
         labels: pools' labels held back for idle nodes after failed launches.
@@ -122,8 +131,10 @@ class RunningProvider:
         quota: Quota,
         world: World,
         nudge: Callable[[], None],
+        dropped: bool = False,
     ) -> None:
         self.config, self.quota = config, quota
+        self.dropped = dropped
         self._deployment, self._connect = deployment, connect
         self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
         self.inventory: Inventory | None = None
@@ -137,6 +148,7 @@ class RunningProvider:
         self._works: _Works | None = None
         self._at_work: set[NodeId] = set()
         self._work: trio.MemorySendChannel[NodeId] | None = None
+        self._round: trio.CancelScope | None = None
         fleet.on_node.append(self._node_changed)
 
     def nodes(self) -> Mapping[NodeId, Node]:
@@ -148,7 +160,47 @@ class RunningProvider:
     async def run(self) -> None:
         """Do the provider's work until cancelled."""
         while True:  # noqa: ASYNC913 - it ends only by being cancelled
-            await self._work_connected(await self._connected())
+            with trio.CancelScope() as self._round:
+                await self._work_connected(await self._connected())
+
+    async def take_up(self, config: ProviderConfig, quota: Quota) -> None:
+        """Work by another configuration from now on, as after a restart of this provider alone.
+
+        Launches and deletions go on from their records. Creates whose answer is still to come
+        are waited for a while: cut off, they would be in doubt. Cancelled meanwhile, it works
+        by the new configuration where that is asked for next, and by the old one elsewhere.
+        """
+        self.config = config
+        self.inventory = None  # what a label came to, it may come to no longer
+        if quota is not self.quota:
+            self.quota.wakers.remove(self._quota_wanted)
+            quota.wakers.append(self._quota_wanted)
+            self.quota = quota
+        self._nudge()
+        await self._restart()
+
+    async def reread(self) -> None:
+        """Connect anew if the way to the cloud is configured otherwise by now."""
+        if self._works is not None and self._works.connected.outdated():
+            log.info("provider_reconnects", provider=self.config.name)
+            await self._restart()
+
+    def drop(self) -> None:
+        """End what it has by its last configuration, and launch nothing any more."""
+        self.dropped = True
+        self._nudge()
+
+    def close(self) -> None:
+        """Leave the fleet and the quota, which outlive it; `run` must be over or about to end."""
+        self._fleet.on_node.remove(self._node_changed)
+        self.quota.wakers.remove(self._quota_wanted)
+
+    async def _restart(self) -> None:
+        if self._works is not None:
+            with trio.move_on_after(CREATES_END_IN_S):
+                await self._works.life.no_more_creates()
+        if self._round is not None:
+            self._round.cancel()
 
     async def _work_connected(self, connected: Connected) -> None:
         """Do the work until the way to the cloud has to be made anew."""
@@ -194,6 +246,12 @@ class RunningProvider:
 
     def _furnish(self, connected: Connected) -> _Works:
         provider = connected.provider
+        attached = Attached(
+            provider=self.config.name,
+            deployment=self._deployment,
+            store=self._store,
+            wall=self._world.wall,
+        )
         sweep = Sweep(
             name=self.config.name,
             deployment=self._deployment,
@@ -202,7 +260,7 @@ class RunningProvider:
             mode=self.config.sweep,
             wall=self._world.wall,
             issued=self._issued,
-            gone_servers=self._fleet.gone_servers,
+            attached=attached,
             estrange=self._estrange,
             # Of all providers: two of them may look at one project (rule 9).
             nodes=lambda: self._fleet.nodes,
@@ -226,6 +284,7 @@ class RunningProvider:
             deployment=self._deployment,
             health=self.health,
             foreign=self._foreign_home,
+            on_attached=attached.see,
             on_row=deaths.see_row,
             on_full=see_full,
         )
@@ -238,7 +297,8 @@ class RunningProvider:
             watcher=watcher,
             health=self.health,
             quota=self.quota,
-            twin_of=self._twin_of,
+            attached=attached.see,
+            twin_of=self._fleet.claim_key,
             spots=self.spots,
             labels=self.labels,
             creates=self.creates,
@@ -296,6 +356,9 @@ class RunningProvider:
         if node.state is not NodeState.BUILDING:
             await life.delete(node.id)
             return
+        if node.server is None and (reason := self._not_offered(node)):
+            await life.abort(node.id, reason)
+            return
         # Nothing is known of the cloud right after a start: a launch would ask for it by itself.
         with trio.move_on_after(FIRST_READ_S):
             await self._read_once.wait()
@@ -303,6 +366,15 @@ class RunningProvider:
             await life.launch(node.id)
         else:
             await life.abort(node.id, self.health.reason)
+
+    def _not_offered(self, node: Node) -> str:
+        """Why a node must not be created that was decided upon under an earlier configuration."""
+        if self.dropped:
+            return NOT_CONFIGURED
+        pool = self.config.pool(node.pool)
+        if pool is None or pool.label(node.label) is None:
+            return f"label {node.label} of pool {node.pool} is configured no longer"
+        return ""
 
     def _node_changed(self, before: Node | None, after: Node | None) -> None:
         node = after or before
@@ -369,26 +441,34 @@ class RunningProvider:
     # ------------------------------------------------------------------ doubt
 
     async def recheck(self, node: Node) -> None:
-        """See whether a node that has long been ready still answers; delete it if not (rule 8)."""
-        assert node.addresses is not None
-        try:
-            with trio.fail_after(CHECK_AT_MOST_S):
-                await read_banner(
-                    self._world.connect, node.addresses.interface_ip, node.login.connection_port
-                )
-        except (NotReachableError, trio.TooSlowError) as error:
-            fault = f"ready, but it does not answer any more: {error or 'no answer in time'}"
-            after = node.became(NodeState.DELETING, self._world.wall(), fault=fault)
+        """See whether a node that has long been ready is still there; delete it if not (rule 8)."""
+        fault = await self._changed_since(node)
+        now = self._world.wall()
+        if fault:
+            after = node.became(NodeState.DELETING, now, fault=fault)
         else:
-            after = attrs.evolve(node, checked_at=self._world.wall())
+            after = attrs.evolve(node, checked_at=now)
         try:
             await self._store.commit([Change(node, after)])
         except ConflictError:
             log.debug("recheck_outrun", node=node.id)
 
-    def _twin_of(self, key: str, node_id: NodeId) -> NodeId | None:
-        owner = self._fleet.key_owners.get(key)
-        return owner if owner != node_id else None
+    async def _changed_since(self, node: Node) -> str:
+        """Why a node is not what became ready; "" if it is."""
+        assert node.addresses is not None
+        try:
+            with trio.fail_after(CHECK_AT_MOST_S):
+                keys = await scan(
+                    self._world.connect,
+                    node.addresses.interface_ip,
+                    node.login.connection_port,
+                    entropy=self._world.random.randbytes,
+                )
+        except (NotReachableError, trio.TooSlowError) as error:
+            return f"ready, but it does not answer any more: {error or 'no answer in time'}"
+        if set(keys) != set(node.host_keys):
+            return "ready, but it shows other host keys than when it became so"
+        return ""
 
     def _estrange(self, strangers: Mapping[str, NodeId]) -> None:
         """Remember things with node ids never issued here, and never issue those (rule 1).
@@ -423,8 +503,11 @@ class RunningProvider:
         return ProviderView(
             name=self.config.name,
             paused=f"paused by {pause.by}: {pause.reason}" if pause is not None else "",
-            draining=pause is not None and pause.drain,
-            closed=self.health.closed or self.creates.reason or self._day_used_up(),
+            draining=self.dropped or (pause is not None and pause.drain),
+            dropped=self.dropped,
+            closed=NOT_CONFIGURED
+            if self.dropped
+            else self.health.closed or self.creates.reason or self._day_used_up(),
             quota=self.quota.name,
             launch_retries=self.config.launch_retries,
             launches_left=self._launches_left(),
@@ -491,6 +574,11 @@ class RunningProvider:
     def sweep(self) -> Sweep | None:
         """Its sweep; None while it is not connected."""
         return self._works.sweep if self._works is not None else None
+
+    @property
+    def account(self) -> Hashable | None:
+        """What tells its account from others; None while it is not connected."""
+        return self._works.connected.account if self._works is not None else None
 
     def api_calls(self) -> Mapping[str, int]:
         """Calls of its account so far, by service and verb."""

@@ -3,7 +3,9 @@
 A reading counts everybody's things at a moment when some of ours are on their way in or out,
 so what others use is known only between two bounds. The estimate stays where it was while the
 bounds allow it and moves to the nearer bound when they do not: it follows a stranger at once
-and does not flicker with our own traffic.
+and does not flicker with our own traffic. A volume is made some time after its server's create,
+so its bounds stay wide as long as launches are under way: there a refusal, which shows that the
+estimate was too low, moves it to the upper one.
 """
 
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import attrs
 from trellis.model.quota import RESOURCE_NAMES, Limits, QuotaReading, Resources
 from trellis.scheduler.snapshot import QuotaView
 
+_WIDE = frozenset({"volumes", "volume_gib"})
 FIRST_REFUSAL_S = 10.0
 MOST_REFUSAL_S = 300.0
 
@@ -32,6 +35,7 @@ class Quota:
         self.others = Resources()
         self.refusals = 0
         self._refused_until = 0.0
+        self._too_low = False
         self._refusal_s = FIRST_REFUSAL_S / 2
         self.wakers: list[Callable[[], None]] = []
 
@@ -46,9 +50,13 @@ class Quota:
         self.reading = attrs.evolve(reading, read_at=self._wall())
         low = (reading.used - possible).at_least_zero()
         high = (reading.used - certain).at_least_zero()
+        floor = self.others
+        if self._too_low:
+            floor = attrs.evolve(floor, **{name: getattr(high, name) for name in _WIDE})
+            self._too_low = False
         self.others = Resources(
             **{
-                name: min(max(getattr(self.others, name), getattr(low, name)), getattr(high, name))
+                name: min(max(getattr(floor, name), getattr(low, name)), getattr(high, name))
                 for name in RESOURCE_NAMES
             }
         )
@@ -56,6 +64,7 @@ class Quota:
     def refused(self) -> None:
         """The cloud refused a create for quota: hold it to be full, and read it anew."""
         self.refusals += 1
+        self._too_low = True
         for wake in self.wakers:
             wake()
         now = self._wall()

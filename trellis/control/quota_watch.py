@@ -67,8 +67,12 @@ class QuotaWatch:
         """Sizes of our nodes in this quota: what surely exists of them, and what may."""
         certain, possible = {}, {}
         for node in self.fleet.nodes.values():
+            if not node.resources or self.fleet.quota_of(node.provider) != self.quota.name:
+                continue
             server = node.server
-            if server is None or self.fleet.quota_of(node.provider) != self.quota.name:
+            if server is None:
+                if node.resource(ResourceKind.VOLUME) is not None:
+                    possible[node.id] = _left_of(node)
                 continue
             possible[node.id] = node.shape.resources
             if server.external_id is not None and node.state not in DYING:
@@ -77,8 +81,17 @@ class QuotaWatch:
 
 
 def _made_of(node: Node) -> Resources:
-    """The part of a node's size that is surely made: its floating IP comes last."""
+    """The part of a node's size that is surely made: its volume and floating IP come later."""
     size = node.shape.resources
     floating = node.resource(ResourceKind.FLOATING_IP)
     made = int(floating is not None and floating.external_id is not None)
-    return attrs.evolve(size, floating_ips=min(size.floating_ips, made))
+    size = attrs.evolve(size, floating_ips=min(size.floating_ips, made))
+    if size.volumes and node.resource(ResourceKind.VOLUME) is None:
+        return attrs.evolve(size, volumes=0, volume_gib=0)
+    return size
+
+
+def _left_of(node: Node) -> Resources:
+    """What may be used of a node whose server is gone and whose volume is not."""
+    size = node.shape.resources
+    return Resources(volumes=size.volumes, volume_gib=size.volume_gib)

@@ -9,6 +9,7 @@ import trio
 
 from trellis.control.fleet import Fleet
 from trellis.control.nudge import Nudge
+from trellis.control.policy import InForce
 from trellis.control.provider import RunningProvider
 from trellis.control.quota import Quota
 from trellis.errors import ConflictError
@@ -45,21 +46,6 @@ RESYNC_S = 5.0
 MINUTE_S = 60.0
 
 
-@attrs.frozen(kw_only=True)
-class Policy:
-    """What the configuration says about scheduling.
-
-    Attributes:
-        unchecked: labels whose nodes are ready without having answered.
-    """
-
-    min_ready: Mapping[str, int]
-    max_ready_age_s: Mapping[str, float]
-    unchecked: frozenset[str]
-    starve_after_s: float
-    launches_per_minute: int
-
-
 class Scheduling:
     """Runs the planner and commits its decisions, one pass after the other.
 
@@ -74,12 +60,12 @@ class Scheduling:
         store: Store,
         fleet: Fleet,
         world: World,
-        policy: Policy,
+        in_force: InForce,
         providers: Mapping[str, RunningProvider],
         quotas: Mapping[str, Quota],
         nudge: Nudge,
     ) -> None:
-        self._store, self._fleet, self._world, self._policy = store, fleet, world, policy
+        self._store, self._fleet, self._world, self._in_force = store, fleet, world, in_force
         self._providers, self._quotas, self.nudge = providers, quotas, nudge
         self._launched: deque[float] = deque()
         self.waits: Mapping[QueueShape, Mapping[str, str]] = {}
@@ -121,7 +107,7 @@ class Scheduling:
 
     def snapshot(self, *, everything: bool = True) -> Snapshot:
         """The world as it is now; what only the resync looks at is in it if *everything* is."""
-        fleet, now = self._fleet, self._world.wall()
+        fleet, now, policy = self._fleet, self._world.wall(), self._in_force.policy
         while self._launched and self._launched[0] <= now - MINUTE_S:
             self._launched.popleft()
         pending = [
@@ -151,11 +137,12 @@ class Scheduling:
             queues=fleet.queues,
             idle=fleet.idle,
             warming=fleet.warming,
-            min_ready=self._policy.min_ready,
-            max_ready_age_s=self._policy.max_ready_age_s,
+            min_ready=policy.min_ready,
+            max_ready_age_s=policy.max_ready_age_s,
+            hashes=policy.hashes,
             orphans=self._orphans() if everything else (),
-            launches_left=self._policy.launches_per_minute - len(self._launched),
-            starve_after_s=self._policy.starve_after_s,
+            launches_left=policy.launches_per_minute - len(self._launched),
+            starve_after_s=policy.starve_after_s,
         )
 
     # -------------------------------------------------------------------------- the acts
@@ -245,14 +232,15 @@ class Scheduling:
 
     def _fulfil(self, decision: Fulfil) -> list[Change]:
         now, request = self._world.wall(), decision.request
+        ttl_s = request.ask.lease_ttl_s or self._in_force.policy.lease_ttl_s
         lease = Lease(
             id=LeaseId(self.new_id()),
             request_id=request.id,
             requestor=request.ask.requestor,
             nodes=tuple(node.id for node in decision.nodes),
             created_at=now,
-            ttl_s=request.ask.lease_ttl_s,
-            expires_at=now + request.ask.lease_ttl_s,
+            ttl_s=ttl_s,
+            expires_at=now + ttl_s,
         )
         fulfilled = request.became(
             RequestState.FULFILLED, now, lease_id=lease.id, nodes=lease.nodes
@@ -304,13 +292,13 @@ class Scheduling:
     def _new_node(
         self, new_id: NodeId, launch: Launch, request_id: RequestId | None, now: float
     ) -> Node:
-        config = self._providers[launch.provider].config
-        login = launch.offer.login
-        if launch.offer.label in self._policy.unchecked:
+        config, policy = self._providers[launch.provider].config, self._in_force.policy
+        login, label = launch.offer.login, launch.offer.label
+        if label in policy.labels and not policy.labels[label].host_key_checking:
             login = attrs.evolve(login, host_key_checking=False)
         return Node(
             id=new_id,
-            label=launch.offer.label,
+            label=label,
             state=NodeState.BUILDING,
             state_at=now,
             created_at=now,
@@ -320,6 +308,7 @@ class Scheduling:
             region=config.region_name or "",
             shape=launch.offer.shape,
             login=login,
+            label_hash=policy.hashes.get((launch.provider, launch.offer.pool, label), ""),
             az=launch.az,
             hostname=f"tr{new_id}",
             allocated_to=request_id,

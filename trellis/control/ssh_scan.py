@@ -73,21 +73,6 @@ class NotReachableError(TrellisError):
     """
 
 
-async def read_banner(connect: Connect, host: str, port: int) -> str:
-    """Read the line by which an SSH server names itself, as ``SSH-2.0-OpenSSH_9.2p1``.
-
-    Args:
-        connect: the way to the node.
-        host: its address.
-        port: its SSH port.
-
-    Raises:
-        NotReachableError: no connection, or no such line on it.
-    """
-    async with _opened(connect, host, port) as wire:
-        return await wire.banner()
-
-
 async def scan(
     connect: Connect,
     host: str,

@@ -10,6 +10,7 @@ import attrs
 import structlog
 import trio
 
+from trellis.control.attached import Attached
 from trellis.control.health import ProviderHealth
 from trellis.errors import CloudError
 from trellis.model.names import NodeId
@@ -35,6 +36,7 @@ class _Suspect:
     last_seen: float
     sightings: int = 1
     deleting: bool = False
+    buried: bool = False
     note: str = ""
 
 
@@ -46,7 +48,7 @@ class Sweep:
         mode: ``report`` or ``delete``.
         issued: tells whether the store ever issued a node id.
         nodes: the live nodes of this provider.
-        gone_servers: nodes that are gone, by the id of their server.
+        attached: remembers what leaked servers have, and tells whose a thing was.
         estrange: told, by external id, of node ids that the store never issued.
         words: what people have decided about single leaks.
     """
@@ -59,7 +61,7 @@ class Sweep:
     wall: Callable[[], float]
     issued: Callable[[NodeId], bool]
     nodes: Callable[[], Mapping[NodeId, Node]]
-    gone_servers: Mapping[str, NodeId]
+    attached: Attached
     estrange: Callable[[Mapping[str, NodeId]], None]
     words: Callable[[], ProviderRecord]
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
@@ -87,24 +89,54 @@ class Sweep:
             self.estrange(strange)
         self._tell()
 
-    def see_leftovers(self, leftovers: tuple[Leftover, ...]) -> None:
-        """Compare floating IPs, ports and keypairs of ours with the records."""
-        live = self.nodes()
+    async def see_leftovers(self, leftovers: tuple[Leftover, ...]) -> None:
+        """Compare floating IPs, ports, keypairs and volumes of ours with the records.
+
+        Raises:
+            StoreFailedError: the history cannot be read.
+        """
         for kind in (ResourceKind.FLOATING_IP, ResourceKind.PORT, ResourceKind.KEYPAIR):
-            seen: dict[str, Tag] = {}
+            seen: dict[str, Tag | None] = {}
             for thing in leftovers:
-                tag = thing.tag or self._tag_of_gone(thing)
-                if thing.kind is kind and tag is not None and tag.deployment == self.deployment:
-                    node = live.get(tag.node_id)
+                if thing.kind is not kind:
+                    continue
+                tag = thing.tag or await self._tag_of_gone(thing.server_id)
+                if tag is not None and tag.deployment == self.deployment:
+                    node = self.nodes().get(tag.node_id)
                     claimed = node is not None and node.resource(kind) is not None
                     if not claimed:
                         seen[thing.external_id] = tag
             self._note(kind, seen)
+        volumes = [thing for thing in leftovers if thing.kind is ResourceKind.VOLUME]
+        self._note(ResourceKind.VOLUME, await self._unclaimed_volumes(volumes))
 
-    def _tag_of_gone(self, thing: Leftover) -> Tag | None:
-        """Whose a thing without a tag was, by the server it belonged to."""
-        node_id = self.gone_servers.get(thing.server_id or "")
-        return None if node_id is None else Tag(deployment=self.deployment, node_id=node_id)
+    async def _unclaimed_volumes(self, volumes: list[Leftover]) -> dict[str, Tag | None]:
+        """Those whose server is gone, with the node they were of, or None if nobody can tell."""
+        seen: dict[str, Tag | None] = {}
+        if not volumes:
+            return seen
+        claimed, servers = set[str | None](), {*self._suspects}
+        for node in self.nodes().values():
+            if node.shape.resources.volumes:
+                claimed.update(x.external_id for x in node.resources if x.exists)
+        servers.update(one for one in claimed if one is not None)
+        for thing in volumes:
+            if thing.external_id in claimed or thing.server_id in servers:
+                continue
+            tag = await self._tag_of_gone(thing.external_id, thing.server_id)
+            # What is attached to a server that nobody here knows is a stranger's.
+            if tag is not None or thing.server_id is None:
+                seen[thing.external_id] = tag
+        return seen
+
+    async def _tag_of_gone(self, *external_ids: str | None) -> Tag | None:
+        """Whose a thing without a tag was, by its own id or that of the server it belonged to."""
+        for external_id in external_ids:
+            if external_id is not None:
+                node_id = await self.attached.whose(external_id)
+                if node_id is not None:
+                    return Tag(deployment=self.deployment, node_id=node_id)
+        return None
 
     def _unclaimed(self, row: Instance) -> bool:
         assert row.tag is not None
@@ -125,9 +157,9 @@ class Sweep:
             else:
                 log.info("sweep_goes_on", provider=self.name)
 
-    def _note(self, kind: ResourceKind, seen: Mapping[str, Tag]) -> None:
+    def _note(self, kind: ResourceKind, seen: Mapping[str, Tag | None]) -> None:
         now = self.wall()
-        for external_id, tag in sorted(seen.items()):
+        for external_id, tag in sorted(seen.items(), key=lambda one: one[0]):
             suspect = self._suspects.get(external_id)
             if suspect is None:
                 self._suspects[external_id] = _Suspect(kind, external_id, tag, now, now)
@@ -136,7 +168,7 @@ class Sweep:
                     provider=self.name,
                     kind=kind.value,
                     external_id=external_id,
-                    node=tag.node_id,
+                    node=tag.node_id if tag is not None else "",
                 )
             elif now - suspect.last_seen >= AGAIN_AFTER_S:
                 suspect.sightings += 1
@@ -195,6 +227,11 @@ class Sweep:
             return False, "the sweep has stopped: " + alarm
         if suspect.sightings < SIGHTINGS:
             return False, "seen once; a second sighting is needed"
+        if suspect.tag is None and suspect.external_id not in self.words().adopted:
+            return False, (
+                "nobody can tell whose it is, so it is only reported; 'trellis leak delete ID' "
+                "deletes it"
+            )
         if self.mode != "delete":
             return False, "reported only (sweep: report); 'trellis leak delete ID' deletes it"
         return True, "is being deleted"
@@ -208,7 +245,7 @@ class Sweep:
             if trio.current_time() >= next_look:
                 next_look = trio.current_time() + LEFTOVERS_EVERY_S
                 try:
-                    self.see_leftovers(await self.provider.find_leftovers())
+                    await self.see_leftovers(await self.provider.find_leftovers())
                 except CloudError as error:
                     self.health.failed(error)
                     next_look = trio.current_time() + AGAIN_AFTER_S
@@ -218,14 +255,21 @@ class Sweep:
             await trio.sleep(10.0)
 
     async def _delete(self, suspect: _Suspect) -> None:
-        """Take one step of deleting a leak; the next round takes the next."""
-        assert suspect.tag is not None
+        """Take one step of deleting a leak; the next round takes the next.
+
+        Before a server goes, it is recorded what it has: its volume and ports have no other mark.
+        """
         suspect.deleting = True
+        tag = suspect.tag or Tag(deployment=self.deployment, node_id=NodeId(""))
         thing = Resource(
             kind=suspect.kind, sent_at=suspect.first_seen, external_id=suspect.external_id
         )
         try:
-            done = await self.provider.delete_step(thing, suspect.tag)
+            if suspect.kind is ResourceKind.SERVER and not suspect.buried:
+                row = await self.provider.get(suspect.external_id)
+                await self.attached.bury(tag.node_id, suspect.external_id, *row.volumes)
+                suspect.buried = True
+            done = await self.provider.delete_step(thing, tag)
         except CloudError as error:
             self.health.failed(error)
             suspect.note = str(error)
@@ -236,6 +280,6 @@ class Sweep:
                 provider=self.name,
                 kind=suspect.kind.value,
                 external_id=suspect.external_id,
-                node=suspect.tag.node_id,
+                node=tag.node_id,
             )
             del self._suspects[suspect.external_id]

@@ -21,7 +21,7 @@ from trellis.spi.provider import Instance, InstanceState, Listing, Provider
 log = structlog.get_logger()
 
 FULL_EVERY_S = 300.0
-SHORTEST_S = 0.5
+SHORTEST_S = 0.6
 LONGEST_S = 30.0
 FIRST_LOOK = 0.3
 """Share of the usual time before which nothing is expected."""
@@ -62,6 +62,7 @@ class Watcher:
         deployment: rows with another deployment's tag are nobody's here.
         health: told of each list that came or failed.
         foreign: why a project and endpoint are not those of our records; "" if they are.
+        on_attached: called for each row with volumes, before anybody else hears of it.
         on_row: called for each row that nobody waits for: of ours, or of anybody's if gone.
         on_full: called with each full list, the only kind the sweep may use.
 
@@ -76,11 +77,13 @@ class Watcher:
         deployment: str,
         health: ProviderHealth,
         foreign: Callable[[Home], str],
+        on_attached: Callable[[Instance], None],
         on_row: Callable[[Instance], None],
         on_full: Callable[[Listing], None],
     ) -> None:
         self._provider, self._deployment, self._health = provider, deployment, health
         self._foreign, self._on_row, self._on_full = foreign, on_row, on_full
+        self._on_attached = on_attached
         self._waiting: dict[NodeId, _Waiter] = {}
         self._by_external: dict[str, _Waiter] = {}
         self._newest: str | None = None
@@ -213,6 +216,8 @@ class Watcher:
     def _take(self, row: Instance) -> None:
         if row.state is InstanceState.UNKNOWN:
             return  # no information, never a verdict (rule 3)
+        if row.volumes:
+            self._on_attached(row)
         waiter = self._by_external.get(row.external_id)
         ours = row.tag is not None and row.tag.deployment == self._deployment
         if waiter is None and ours and row.tag is not None:

@@ -84,6 +84,12 @@ class Bucket:
         self._seen_at = now
         self._today: deque[float] = deque()
 
+    def change_limit(self, limit: Limit, now: float) -> None:
+        """Keep to another limit from now on; what refusals taught stays."""
+        self._fill(now)
+        self._limit = limit
+        self._tokens = min(self._tokens, limit.burst)
+
     def rate(self, now: float) -> float:
         """Calls per second at this moment; inf if nothing limits them."""
         if self._slowed_at == -math.inf:

@@ -1,6 +1,7 @@
 """The command line's way to the daemon: a small synchronous client of the REST face."""
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final
@@ -70,11 +71,15 @@ class FaceClient:
     Args:
         url: where the daemon listens, as ``http://127.0.0.1:8480``.
         token: sent as bearer token, if any; never shown.
+        patience_s: the longest wait for a connection and for each part of an answer; default
+            5 s for a connection and more than the longest poll for an answer.
 
     Every method raises FaceError. Paths are given without ``/api/v1``.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, patience_s: float | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise FaceError(
@@ -87,7 +92,10 @@ class FaceClient:
         self._client = httpx.Client(
             base_url=url.rstrip("/"),
             headers=headers,
-            timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S),
+            timeout=httpx.Timeout(
+                _READ_S if patience_s is None else patience_s,
+                connect=_CONNECT_S if patience_s is None else patience_s,
+            ),
             # Making a TLS context takes longer than a whole command over plain HTTP.
             verify=parts.scheme == "https",
             # A proxy from the environment does not reach this machine's loopback.
@@ -109,14 +117,17 @@ class FaceClient:
         """Read one thing: ``get("nodes", node_id, "explain")``."""
         return self._call("GET", path, params=params)
 
+    def page(self, *path: str, **params: str | int | float | bool | None) -> list[Any]:
+        """Read the first page of a list."""
+        return self._page(path, params)[0]
+
     def items(self, *path: str, **params: str | int | float | bool | None) -> list[Any]:
         """Read a whole list, page after page."""
         found: list[Any] = []
         after: str | None = None
         while True:
-            page = self._call("GET", path, params={**params, "after": after})
-            found += page["items"]
-            after = page["next"]
+            page, after = self._page(path, {**params, "after": after})
+            found += page
             if after is None:
                 return found
 
@@ -143,6 +154,12 @@ class FaceClient:
         except httpx.TransportError as broken:
             raise self._unreachable(broken) from broken
 
+    def _page(self, path: tuple[str, ...], params: Params) -> tuple[list[Any], str | None]:
+        page = self._call("GET", path, params=params)
+        if page is None or not isinstance(page.get("items"), list):
+            raise self._no_daemon("its answer is no list")
+        return page["items"], page.get("next")
+
     def _call(
         self,
         method: str,
@@ -159,11 +176,21 @@ class FaceClient:
         if answer.status_code >= 300:
             raise self._refused(answer)
         try:
-            return answer.json() if answer.content else None
+            told = answer.json() if answer.content else None
         except ValueError as wrong:
             raise self._no_daemon("its answer is not JSON") from wrong
+        if not isinstance(told, dict | None):
+            raise self._no_daemon("its answer is JSON of another kind")
+        return told
 
     def _unreachable(self, broken: httpx.TransportError) -> FaceUnreachableError:
+        if isinstance(broken, httpx.ConnectError) and isinstance(_root(broken), ssl.SSLError):
+            return FaceUnreachableError(
+                f"No TLS is spoken at {self._shown}, or its certificate is not trusted: {broken}",
+                remedy="The daemon itself speaks plain HTTP: write http:// into TRELLIS_URL, "
+                "unless a proxy in front of it speaks TLS; then see to its certificate.",
+                before_sending=True,
+            )
         if isinstance(broken, (httpx.ConnectError, httpx.ConnectTimeout)):
             return FaceUnreachableError(
                 f"No daemon answers at {self._shown}: {broken}",
@@ -199,6 +226,13 @@ def shown_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error began with."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def _url(path: tuple[str, ...]) -> str:

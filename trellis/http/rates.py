@@ -47,6 +47,7 @@ class Gate:
     """
 
     def __init__(self, service: str, plan: RatePlan, at_once: int) -> None:
+        self.service = service
         now = trio.current_time()
         self._shared = Bucket(plan.shared(service), now)
         self._buckets = {verb: Bucket(plan.verb(service, verb), now) for verb in Verb}
@@ -58,6 +59,15 @@ class Gate:
         self._at_once = at_once
         self._in_flight = 0
         self._promised: deque[float] = deque()  # when each promise lapses
+
+    def replan(self, plan: RatePlan) -> None:
+        """Keep to other limits from now on; those who wait are served by them too."""
+        now = trio.current_time()
+        self._shared.change_limit(plan.shared(self.service), now)
+        for verb, bucket in self._buckets.items():
+            bucket.change_limit(plan.verb(self.service, verb), now)
+        self._deal()
+        self._rouse_keeper()
 
     @property
     def waiting(self) -> int:
@@ -235,3 +245,9 @@ class Rates:
         if service not in self._gates:
             self._gates[service] = Gate(service, self._plan, self._at_once)
         return self._gates[service]
+
+    def replan(self, plan: RatePlan) -> None:
+        """Keep to other limits from now on."""
+        self._plan = plan
+        for gate in self._gates.values():
+            gate.replan(plan)

@@ -96,6 +96,10 @@ class Road:
         """How many such calls a limit of a day still allows; None if there is no such limit."""
         return self._rates.gate(service).left_today(verb)
 
+    def replan(self, plan: RatePlan) -> None:
+        """Keep to other limits from now on; what the cloud's refusals taught stays."""
+        self._rates.replan(plan)
+
     async def turn(self, service: str, verb: Verb) -> None:
         """Wait for the turn of a call and take it; then send it with ``turn_taken``.
 

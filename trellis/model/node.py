@@ -125,6 +125,7 @@ class Node:
     """One machine, from the decision to launch it until it is proved gone.
 
     Attributes:
+        label_hash: of the configuration that it is made from; "" in records of earlier releases.
         allocated_to: the request for whose slot it is launched or reserved; None is idle.
         slot: its place among the request's labels.
         replaces: the failed attempt before it, for the same slot.
@@ -148,6 +149,7 @@ class Node:
     region: str
     shape: Shape
     login: Login
+    label_hash: str = ""
     launch_by: float | None = None
     az: str | None = None
     hostname: str = ""
@@ -205,6 +207,11 @@ class Node:
         return self.state is NodeState.READY and self.allocated_to is None
 
     def with_resource(self, resource: Resource) -> "Node":
-        """Record *resource*, in the place of one of its kind that is not gone."""
-        others = tuple(r for r in self.resources if not (r.kind is resource.kind and r.exists))
+        """Record *resource*, in the place of itself or of one of its kind that is in doubt."""
+        others = tuple(
+            r
+            for r in self.resources
+            if r.kind is not resource.kind
+            or not (r.in_doubt or (r.exists and r.external_id == resource.external_id))
+        )
         return attrs.evolve(self, resources=(*others, resource))

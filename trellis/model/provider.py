@@ -2,6 +2,8 @@
 
 import attrs
 
+from trellis.model.names import NodeId
+
 
 @attrs.frozen(kw_only=True)
 class Pause:
@@ -16,23 +18,36 @@ class Pause:
 
 
 @attrs.frozen(kw_only=True)
+class Tombstone:
+    """Whose a thing was: a leaked server, or what was attached to it and carries no mark."""
+
+    external_id: str
+    node_id: NodeId
+    at: float
+
+
+@attrs.frozen(kw_only=True)
 class ProviderRecord:
     """The durable part of a provider.
 
     Attributes:
+        configuration: its last one, without secrets, as `trellis.config.remember` writes it.
         pause: set while launches are stopped.
         strange: external ids of things with node ids the store had never issued when they were
             first seen.
         adopted: external ids of things with node ids the store never issued that a person has
             declared to be ours.
         condemned: external ids of leaks that a person has ordered to be deleted.
+        tombstones: leaked servers and what they had, kept for 7 days.
     """
 
     name: str
+    configuration: str = ""
     pause: Pause | None = None
     strange: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
     condemned: tuple[str, ...] = ()
+    tombstones: tuple[Tombstone, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from trellis.model.node import Node, NodeState
+from trellis.model.node import Node, NodeState, ResourceKind
 from trellis.model.provider import ProviderRecord, StoreMeta
 from trellis.model.request import Lease, NodeRequest
 
@@ -21,6 +21,7 @@ KINDS: Final[Mapping[str, type[Record]]] = {
     "meta": StoreMeta,
 }
 _KIND_OF: Final = {cls: kind for kind, cls in KINDS.items()}
+_NAMED: Final = (ResourceKind.SERVER, ResourceKind.VOLUME)
 
 
 def key_of(record: Record) -> Key:
@@ -66,7 +67,8 @@ class Event:
         id: rises in commit order; opaque to clients.
         type: ``node.ready``, ``request.cancelled``, … the kind of record and its new state.
         subject: id of the record.
-        about: other ids by which it is found (a node's request, a request's nodes).
+        about: other ids by which it is found: a node's request, a request's nodes; of a node that
+            is gone also its server and volumes, as what a cloud left of it names nothing else.
     """
 
     id: int
@@ -119,9 +121,11 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
 def _node_event(before: object, after: Node, why: str, event_id: int, at: float) -> Event | None:
     if isinstance(before, Node) and before.state is after.state and not why:
         return None
-    about = tuple(x for x in (after.allocated_to, after.replaces) if x)
+    about: tuple[str, ...] = tuple(x for x in (after.allocated_to, after.replaces) if x)
     if isinstance(before, Node) and before.allocated_to and before.allocated_to not in about:
         about = (*about, before.allocated_to)
+    if after.state is NodeState.GONE:
+        about += tuple(x.external_id for x in after.resources if x.external_id and x.kind in _NAMED)
     data = {"label": after.label, "provider": after.provider, "pool": after.pool}
     if after.external_id:
         data["external_id"] = after.external_id

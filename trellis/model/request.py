@@ -38,14 +38,18 @@ ENDED: Final = frozenset({_S.FAILED, _S.CANCELLED, _S.CLOSED})
 
 @attrs.frozen(kw_only=True)
 class Ask:
-    """What a requestor asks, as it came in."""
+    """What a requestor asks, as it came in.
+
+    Attributes:
+        lease_ttl_s: how long the lease lasts unless renewed; None is as configured.
+    """
 
     labels: tuple[str, ...]
     requestor: str
     tenant: str | None = None
     priority: int = 200
     provider: str | None = None
-    lease_ttl_s: int = 3600
+    lease_ttl_s: int | None = None
     metadata: Mapping[str, str] = attrs.field(factory=dict)
     idempotency_key: str | None = None
     context: bytes = b""

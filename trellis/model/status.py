@@ -108,6 +108,21 @@ class PlannedStep:
 
 
 @attrs.frozen(kw_only=True)
+class Outlook:
+    """What a request waits for and when it may be ready.
+
+    Attributes:
+        words: what it waits for, in words; "" if it waits for nothing.
+        estimate_s: seconds from now until it is ready, as likely less as more; None is unknown.
+        basis: what the estimate is taken from, or why there is none; "" if it does not wait.
+    """
+
+    words: str
+    estimate_s: float | None
+    basis: str
+
+
+@attrs.frozen(kw_only=True)
 class Explanation:
     """Why something is as it is.
 
@@ -117,6 +132,8 @@ class Explanation:
         since: since when it is in this state.
         declined: providers that could not serve it, each with the reason.
         history: its events, oldest first.
+        estimate_s: seconds from now until it is ready, where that is known.
+        estimate_basis: what the estimate is taken from, or why there is none.
     """
 
     subject: str
@@ -126,3 +143,5 @@ class Explanation:
     waits_for: str
     declined: tuple[Declined, ...]
     history: tuple[Event, ...]
+    estimate_s: float | None = None
+    estimate_basis: str = ""

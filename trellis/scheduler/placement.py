@@ -135,14 +135,26 @@ def _ready_nodes(
     snapshot: Snapshot,
     room: Room,
 ) -> dict[int, Node]:
-    """Idle nodes for these slots; one alone is at home anywhere, a set has to meet in *az*."""
+    """Idle nodes for these slots; one alone is at home anywhere, a set has to meet in *az*.
+
+    One whose label has been configured otherwise meanwhile serves where there is no other.
+    """
     found: dict[int, Node] = {}
     meeting: str | None = None
     for slot, label in enumerate(labels):
+        second_best: Node | None = None
         for node in snapshot.idle.get((provider.name, label), {}).values():
             spoken_for = node.id in room.taken or any(n is node for n in found.values())
-            if not spoken_for and (len(labels) == 1 or node.az == (az or meeting or node.az)):
-                meeting = node.az
-                found[slot] = node
-                break
+            if spoken_for or (len(labels) > 1 and node.az != (az or meeting or node.az)):
+                continue
+            if snapshot.outdated(node):
+                second_best = second_best or node
+                continue
+            found[slot] = node
+            break
+        else:
+            if second_best is not None:
+                found[slot] = second_best
+        if slot in found:
+            meeting = found[slot].az
     return found

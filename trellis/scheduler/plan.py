@@ -210,7 +210,7 @@ def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
     reasons = []
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
-        if request.ask.provider not in (None, name):
+        if request.ask.provider not in (None, name) or provider.dropped:
             continue
         final = [d for d in request.declined if d.provider == name and d.until is None]
         if final:

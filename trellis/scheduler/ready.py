@@ -1,5 +1,6 @@
 """Keep some nodes of each label ready, and let go of those nobody needs."""
 
+import zlib
 from collections.abc import Iterator
 
 from trellis.model.node import Node
@@ -10,10 +11,17 @@ from trellis.spi.provider import Offer
 
 SURPLUS_AGE_S = 60.0
 """So long a ready node that nobody waits for is kept beyond ``min-ready``."""
+JITTER = 0.1
+"""Share of ``max-ready-age`` by which nodes may go earlier, so that a shelf filled at once is
+not emptied at once."""
 
 
 def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
-    """Launch what is missing to ``min-ready``, and delete what has long been too much."""
+    """Launch what is missing to ``min-ready``, and delete what is too much or worn out.
+
+    What is worn out, by age or by a changed configuration, is replaced first: it serves until
+    a fresh one is ready, unless there is no room for both.
+    """
     shelf: dict[str, list[Node]] = {}
     for (owner, label), nodes in sorted(snapshot.idle.items()):
         provider = snapshot.providers.get(owner)
@@ -21,20 +29,61 @@ def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
         if provider is not None and not provider.closed:
             shelf.setdefault(label, []).extend(n for n in nodes.values() if n.id not in room.taken)
     for label in sorted({*snapshot.min_ready, *shelf}):
-        wanted = snapshot.min_ready.get(label, 0)
-        there = sorted(shelf.get(label, ()), key=lambda n: (n.ready_at or 0.0, n.id))
-        for _ in range(wanted - len(there) - snapshot.warming.get(label, 0)):
-            launch = _warm(label, snapshot, room)
-            if launch is None:
-                break
-            yield Warm(launch=launch)
-        for node in there[: max(0, len(there) - wanted)]:
-            if snapshot.now - (node.ready_at or 0.0) > SURPLUS_AGE_S:
-                yield Retire(node=node, reason=f"more than {wanted} ready and nobody waits")
-        oldest = snapshot.max_ready_age_s.get(label, 0.0)
-        for node in there[max(0, len(there) - wanted) :]:
-            if oldest and snapshot.now - (node.ready_at or 0.0) > oldest:
-                yield Retire(node=node, reason="it reached max-ready-age")
+        yield from _keep_label(label, shelf.get(label, []), snapshot, room)
+
+
+def _keep_label(label: str, idle: list[Node], snapshot: Snapshot, room: Room) -> Iterator[Decision]:
+    wanted = snapshot.min_ready.get(label, 0)
+    there = sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))
+    worn = {node.id: why for node in there if (why := _worn(node, snapshot))}
+    fresh = [node for node in there if node.id not in worn]
+    warming = snapshot.warming.get(label, 0)
+    for _ in range(wanted - len(fresh) - warming):
+        launch = _warm(label, snapshot, room)
+        if launch is None:
+            break
+        warming += 1
+        yield Warm(launch=launch)
+    for node in fresh[: max(0, len(fresh) - wanted)]:
+        if snapshot.now - (node.ready_at or 0.0) > SURPLUS_AGE_S:
+            yield Retire(node=node, reason=f"more than {wanted} ready and nobody waits")
+    old = [node for node in there if node.id in worn]
+    go = old[: max(0, len(old) + len(fresh) - wanted)]
+    if not go and not warming:
+        go = [node for node in old if _in_the_way(node, snapshot, room)][:1]
+    for node in go:
+        yield Retire(node=node, reason=worn[node.id])
+
+
+def _in_the_way(node: Node, snapshot: Snapshot, room: Room) -> bool:
+    """Whether a worn node has the very room that its replacement needs.
+
+    Nothing else may hold the replacement back: what serves is not given up for an image that
+    does not boot, or for a provider that is paused.
+    """
+    provider = snapshot.providers[node.provider]
+    pool = next((p for p in provider.pools if p.name == node.pool), None)
+    offer = pool.offers.get(node.label) if pool is not None else None
+    if pool is None or offer is None or provider.paused or provider.quota in room.contended:
+        return False
+    held = pool.labels_held.get(node.label)
+    if held is not None and snapshot.now < held.until:
+        return False
+    fits_now = room.fits_without(provider, [offer], [])
+    return not fits_now and room.fits_without(provider, [offer], [node])
+
+
+def _worn(node: Node, snapshot: Snapshot) -> str:
+    """Why an idle node should be replaced; "" if it need not be."""
+    oldest = snapshot.max_ready_age_s.get(node.label, 0.0)
+    if oldest and snapshot.now - (node.ready_at or 0.0) > oldest * (1.0 - _jitter(node)):
+        return "it reached max-ready-age"
+    return "its label is configured otherwise now" if snapshot.outdated(node) else ""
+
+
+def _jitter(node: Node) -> float:
+    # From its id, so that a node's age ends at one moment, however often it is asked for.
+    return JITTER * (zlib.crc32(node.id.encode()) % 1000) / 1000
 
 
 def _warm(label: str, snapshot: Snapshot, room: Room) -> Launch | None:

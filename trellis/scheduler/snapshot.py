@@ -71,6 +71,7 @@ class ProviderView:
         closed: why it cannot be used now; "" if it can.
         paused: why nothing may be launched on it, though what is ready there may be handed out.
         draining: its idle nodes are to be deleted.
+        dropped: it is configured no longer, and only ends what it has.
         quota: name of the quota it draws on, which another provider may share.
         launches_left: how many more launches may be under way; None is as many as are needed.
         zone_nodes: how many nodes of ours each zone has, for spreading.
@@ -84,6 +85,7 @@ class ProviderView:
     launches_left: int | None = None
     paused: str = ""
     draining: bool = False
+    dropped: bool = False
     zone_nodes: Mapping[str | None, int] = attrs.field(factory=dict)
 
 
@@ -126,6 +128,8 @@ class Snapshot:
         orphans: nodes in a slot of a request that is placed no longer, which nobody will want.
         warming: nodes being launched for nobody yet, by label.
         launches_left: how many launches the budget of this minute still allows.
+        hashes: for provider, pool and label, what its nodes are made from now; an idle node
+            made from anything else is replaced.
     """
 
     now: float
@@ -139,5 +143,11 @@ class Snapshot:
     launches_left: int
     orphans: Sequence[Node] = ()
     max_ready_age_s: Mapping[str, float] = attrs.field(factory=dict)
+    hashes: Mapping[tuple[str, str, str], str] = attrs.field(factory=dict)
     starve_after_s: float = 600.0
     recheck_after_s: float = 600.0
+
+    def outdated(self, node: Node) -> bool:
+        """Whether a node was made from another configuration of its label than now holds."""
+        now = self.hashes.get((node.provider, node.pool, node.label))
+        return now is not None and node.label_hash not in ("", now)

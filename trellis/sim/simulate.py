@@ -14,13 +14,14 @@ import trio
 import trio.testing
 from trio._core import _run
 
+from trellis.accounts import Accounts
 from trellis.config import Configuration, parse
 from trellis.control.core import run_core
-from trellis.daemon import Accounts
 from trellis.errors import FencedError, StoreFailedError
 from trellis.openstack.clouds import CloudConfig
 from trellis.plugin_host import PluginHost, built_in_plugins
 from trellis.sim.alarms import heard_by
+from trellis.sim.changes import altered
 from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import What
 from trellis.sim.door import Door
@@ -98,7 +99,8 @@ class _Run:
         self._scenario, self._seed = scenario, seed
         self._random = Random(f"{scenario.name}:{seed}")
         self._registry = builtin_types()
-        self._configuration = self._read_configuration()
+        self._original = self._configuration = self._read_configuration()
+        self._changed = trio.Event()
         self._clouds: dict[str, SimCloud] = {}
         self._door = Door()
         self._mortal: Mortal | None = None
@@ -130,6 +132,7 @@ class _Run:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._daemon, self._branch())
             nursery.start_soon(self._killer, self._branch())
+            nursery.start_soon(self._changer, self._branch())
             await self._demand()
             await trio.sleep_until(max(trio.current_time(), self._scenario.faults_end))
             await self._stop_demand()
@@ -208,7 +211,10 @@ class _Run:
                 self._configuration, world=world, record_log=mortal.log, accounts=accounts
             ) as core:
                 self._door.open(core)
-                await trio.sleep_forever()
+                while True:  # noqa: ASYNC913 - it ends by being cancelled
+                    await self._changed.wait()
+                    self._changed = trio.Event()
+                    await core.take_up(self._configuration)
         except* (FencedError, StoreFailedError):
             if mortal.alive:
                 raise
@@ -247,6 +253,22 @@ class _Run:
                 mortal.kill()
             else:
                 mortal.die_at = mortal.crossings + chance.randint(1, MOST_CROSSINGS // 20)
+
+    async def _changer(self, chance: Random) -> None:
+        """Change the configuration now and then; in the end it is the first one again."""
+        times = sorted(
+            chance.uniform(0.0, self._scenario.faults_end) for _ in range(self._scenario.changes)
+        )
+        for at in times:
+            await trio.sleep_until(at)
+            self._change(altered(self._original, chance))
+        await trio.sleep_until(self._scenario.faults_end)
+        self._change(self._original)
+
+    def _change(self, configuration: Configuration) -> None:
+        if configuration != self._configuration:
+            self._configuration = configuration
+            self._changed.set()
 
     # ----------------------------------------------------------------------- the verdict
 

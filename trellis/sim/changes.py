@@ -1,0 +1,46 @@
+"""What operators do to a configuration while the daemon runs."""
+
+from random import Random
+
+import attrs
+
+from trellis.config import Configuration
+from trellis.spi.config import ProviderConfig
+
+
+def altered(original: Configuration, chance: Random) -> Configuration:
+    """The configuration with one change to it; never all of its providers are dropped."""
+    providers = list(original.providers)
+    place = chance.randrange(len(providers))
+    match chance.choice(("drop", "rename", "limit", "relabel", "min-ready")):
+        case "drop" if len(providers) > 1:
+            del providers[place]
+        case "rename":
+            providers[place] = attrs.evolve(providers[place], name=f"{providers[place].name}-new")
+        case "limit":
+            providers[place] = _limited(providers[place], chance.randint(0, 40))
+        case "relabel":
+            providers[place] = _relabelled(providers[place])
+        case _:
+            labels = tuple(
+                attrs.evolve(label, min_ready=chance.randint(0, 6)) for label in original.labels
+            )
+            return attrs.evolve(original, labels=labels)
+    return attrs.evolve(original, providers=tuple(providers))
+
+
+def _limited(config: ProviderConfig, most: int) -> ProviderConfig:
+    pools = tuple(attrs.evolve(pool, max_servers=most) for pool in config.pools)
+    return attrs.evolve(config, pools=pools)
+
+
+def _relabelled(config: ProviderConfig) -> ProviderConfig:
+    """Each label's nodes are made otherwise; what they come to stays."""
+    pools = tuple(
+        attrs.evolve(
+            pool,
+            labels=tuple(attrs.evolve(label, python_path="/opt/python") for label in pool.labels),
+        )
+        for pool in config.pools
+    )
+    return attrs.evolve(config, pools=pools)

@@ -1,6 +1,7 @@
 """A demand port and a board in memory, and builders of what they hold."""
 
 import difflib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import attrs
@@ -18,6 +19,7 @@ from trellis.model.node import (
     ResourceKind,
     Shape,
 )
+from trellis.model.overview import Mishap, Overview, SlowNode, Spread, WaitingRequest
 from trellis.model.provider import Pause
 from trellis.model.quota import UNLIMITED, Limits, Resources
 from trellis.model.records import Event
@@ -27,6 +29,7 @@ from trellis.model.status import (
     Health,
     LabelStatus,
     Leak,
+    Outlook,
     PlannedStep,
     PoolStatus,
     ProviderStatus,
@@ -109,7 +112,8 @@ class FakePort:
         lease = Lease(
             id=LeaseId(f"{len(self.leases) + 1:032x}"), request_id=request.id,
             requestor=request.ask.requestor, nodes=tuple(nodes), created_at=T0,
-            ttl_s=request.ask.lease_ttl_s, expires_at=T0 + request.ask.lease_ttl_s,
+            ttl_s=request.ask.lease_ttl_s or 3600,
+            expires_at=T0 + (request.ask.lease_ttl_s or 3600),
         )  # fmt: skip
         self.leases[lease.id] = lease
         return self._set(
@@ -227,7 +231,10 @@ class FakeBoard:
         self.log: list[Event] = [an_event(number) for number in (1, 2, 3)]
         self.oldest = 0
         self.readiness = (True, "")
+        self.outlooks: dict[str, Outlook] = {}
         self.acts: list[tuple[object, ...]] = []
+        self.at = T0 + 100
+        self.why = "ovh-bhs1: no room for 4 cores"
         self._news = trio.Event()
         self.followers, self.left, self.crowd = 0, trio.Event(), trio.Event()
         self.known_leaks = {
@@ -276,7 +283,15 @@ class FakeBoard:
         return Page(items=tuple(chosen[:limit]))
 
     def request_counts(self) -> dict[RequestState, int]:
-        return {RequestState.REQUESTED: len(self.port.requests)}
+        return Counter(request.state for request in self.port.requests.values())
+
+    def outlook(self, request: NodeRequest) -> Outlook:
+        waits = request.state in (RequestState.REQUESTED, RequestState.PENDING)
+        words = "It waits for quota." if waits else ""
+        return self.outlooks.get(request.id, Outlook(words=words, estimate_s=None, basis=""))
+
+    def api_calls(self) -> dict[str, dict[str, int]]:
+        return {"ovh": {"compute POST": 12}}
 
     def labels(self) -> tuple[LabelStatus, ...]:
         return (
@@ -332,6 +347,28 @@ class FakeBoard:
 
     def plan(self) -> tuple[PlannedStep, ...]:
         return (PlannedStep(action="launch", subject="debian-12", reason="min-ready lacks 1"),)
+
+    def overview(self, most: int) -> Overview:
+        requests = [r for r in self.port.requests.values() if r.state not in ENDED]
+        waiting = [r for r in requests if r.state is not RequestState.FULFILLED]
+        slow = [
+            n for n in self.port.nodes.values() if n.state in (NodeState.BUILDING, NodeState.HOLD)
+        ]
+        return Overview(
+            deployment="ci-main", at=self.at, started_at=T0, last_event=self.last_event(),
+            waiting=tuple(
+                WaitingRequest(
+                    request=request, words=self.why, waits_for="a provider with room",
+                    declined=(Declined(provider="ovh-bhs1", reason=self.why, at=T0),),
+                )
+                for request in waiting[:most]
+            ),
+            nodes=Counter(node.state.value for node in self.port.nodes.values()),
+            slow=tuple(SlowNode(node=node, words="It waits.") for node in slow[:most]),
+            api_calls=12, launches={"ready": 4, "failed": 1},
+            mishaps={"ovh-bhs1": Mishap(at=T0, node_id="0000000009", reason="no valid host")},
+            wait_s=Spread(count=3, p50=21.5, p95=44.0), boot_s=Spread(count=0, p50=None, p95=None),
+        )  # fmt: skip
 
     def last_event(self) -> int:
         return self.log[-1].id if self.log else 0

@@ -137,7 +137,7 @@ async def test_body_that_never_ends_is_given_up(client, autojump_clock):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nowhere", 404),
         ("GET", "/api/v1/nope", 404),
         ("GET", "/api/v1", 404),
         ("GET", "/openapi.json/x", 404),

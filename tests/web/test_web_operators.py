@@ -202,7 +202,7 @@ async def test_metrics_are_prometheus_text(client, board):
         'trellis_quota_limit{provider="ovh-bhs1",resource="instances"} 100.0',
         'trellis_quota_used{by="others",provider="ovh-bhs1",resource="instances"} 4.0',
         'trellis_label_pools{label="fedora-40"} 0.0',
-        'trellis_api_calls_total{call="compute POST",provider="ovh-bhs1"} 12.0',
+        'trellis_api_calls_total{call="compute POST",cloud="ovh"} 12.0',
         'trellis_leaks{kind="server",provider="ovh-bhs1"} 1.0',
         'trellis_launches_total{end="ready",provider="ovh-bhs1"} 7.0',
         'trellis_launch_seconds_bucket{le="+Inf"} 2.0',

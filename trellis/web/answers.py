@@ -14,6 +14,17 @@ Next = Annotated[
     Meta(description="Pass it as `after` for the rest of the list; null at the end. Opaque."),
 ]
 
+EstimateS = Annotated[
+    float | None,
+    Meta(
+        description="Seconds from now until it is ready, as likely less as more; null where "
+        "nobody can tell, as while it has no place."
+    ),
+]
+EstimateBasis = Annotated[
+    str, Meta(description='What the estimate is taken from, or why there is none; "" at the end.')
+]
+
 
 class Fault(Struct, frozen=True):
     """One thing that is wrong with what was sent."""
@@ -141,7 +152,8 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
     placed_at: Annotated[
         str | None, Meta(description="The provider its nodes are made at, once that is decided.")
     ]
-    reason: Annotated[str | None, Meta(description="Why it failed.")]
+    reason: Annotated[str | None, Meta(description="What it waits for, or why it failed.")]
+    estimate_s: EstimateS
     node_ids: Annotated[
         tuple[str, ...], Meta(description="Its nodes, once fulfilled, in the order of labels.")
     ]
@@ -166,7 +178,10 @@ class RequestAnswer(Struct, frozen=True, kw_only=True):
     tenant: Annotated[str | None, Meta(description="For whom the requestor asked.")]
     priority: Annotated[int, Meta(description="Lower is served first.")]
     provider: Annotated[str | None, Meta(description="The only provider that was asked for.")]
-    lease_ttl_s: Annotated[int, Meta(description="Seconds that its lease lasts.")]
+    lease_ttl_s: Annotated[
+        int | None,
+        Meta(description="Seconds that its lease lasts; as configured if it did not say."),
+    ]
     metadata: Annotated[dict[str, str], Meta(description="The requestor's own notes.")]
     created_at: Annotated[Time, Meta(description="When it was filed. UTC.")]
     state_at: Annotated[Time, Meta(description="Since when it is in this state. UTC.")]
@@ -177,7 +192,9 @@ class RequestAnswer(Struct, frozen=True, kw_only=True):
     declined: Annotated[
         tuple[DeclinedAnswer, ...], Meta(description="Providers given up for it, and why.")
     ]
-    reason: Annotated[str | None, Meta(description="Why it failed.")]
+    reason: Annotated[str | None, Meta(description="What it waits for, or why it failed.")]
+    estimate_s: EstimateS
+    estimate_basis: EstimateBasis
     lease: Annotated[
         LeaseAnswer | None, Meta(description="The right to its nodes, while it is fulfilled.")
     ]

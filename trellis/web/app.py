@@ -17,8 +17,9 @@ from trellis.web.closing import Closing
 from trellis.web.desk import Desk
 from trellis.web.guard import AsgiApp, Guard, Message, Receive, Send
 from trellis.web.openapi import describe
+from trellis.web.page import serving as page
 from trellis.web.problems import HANDLERS
-from trellis.web.routes import health, leases, nodes, operations, providers, requests
+from trellis.web.routes import health, leases, nodes, operations, providers, requests, status
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +55,7 @@ def make_app(port: DemandPort, board: Board, *, hosts: Collection[str] = ()) -> 
         return described()
 
     app = Litestar(
-        [*handlers, openapi],
+        [*handlers, openapi, *page.HANDLERS],
         dependencies={"desk": Provide(give_desk, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         before_request=_refuse_unknown_parameters,
@@ -77,6 +78,7 @@ def calls() -> tuple[ControllerRouterHandler, ...]:
             *nodes.HANDLERS,
             *providers.HANDLERS,
             *operations.HANDLERS,
+            *status.HANDLERS,
         ],
     )
     return api, *health.HANDLERS

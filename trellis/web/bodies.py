@@ -57,14 +57,12 @@ class AskBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Name | None, Meta(description="The only provider to take the nodes from.")
     ] = None
     lease_ttl_s: Annotated[
-        int,
+        Annotated[int, Meta(ge=60, le=86400)] | None,
         Meta(
-            ge=60,
-            le=86400,
             description="Seconds that the lease lasts unless it is renewed; then its nodes "
-            "are deleted.",
+            "are deleted. As configured (`lease-ttl`) if left out.",
         ),
-    ] = 3600
+    ] = None
     metadata: Annotated[
         dict[Name, MetadataValue],
         Meta(max_length=64, description="The requestor's own notes, kept and shown as they are."),

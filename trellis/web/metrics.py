@@ -38,6 +38,15 @@ class _Collected(Collector):
         )
         yield from _labels(board)
         yield from _providers(providers)
+        yield _counter(
+            "trellis_api_calls",
+            "Calls to the cloud, by kind.",
+            [
+                ({"cloud": cloud, "call": call}, n)
+                for cloud, calls in board.api_calls().items()
+                for call, n in calls.items()
+            ],
+        )
         yield from _quota(providers)
         yield _leaks(board.leaks())
         yield from (_measure(measure) for measure in board.measures())
@@ -90,15 +99,6 @@ def _providers(providers: tuple[ProviderStatus, ...]) -> Iterator[Metric]:
         "trellis_provider_sweep_stopped",
         "Whether the sweep stopped with an alarm and waits for a person.",
         [({"provider": p.name}, p.sweep.startswith("stopped")) for p in providers],
-    )
-    yield _counter(
-        "trellis_api_calls",
-        "Calls to the cloud, by kind.",
-        [
-            ({"provider": p.name, "call": call}, n)
-            for p in providers
-            for call, n in p.api_calls.items()
-        ],
     )
 
 

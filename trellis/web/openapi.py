@@ -11,7 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from trellis import __version__
-from trellis.web import answers, bodies, operator_answers
+from trellis.web import answers, bodies, operator_answers, status_answers
 from trellis.web.desk import Desk
 from trellis.web.problems import PROBLEM_TYPE
 
@@ -70,7 +70,7 @@ def complete(schema: dict[str, Any]) -> dict[str, Any]:
     """Add what Litestar leaves out: bounds of items, and what refusals look like."""
     kinds = [
         kind
-        for module in (answers, bodies, operator_answers)
+        for module in (answers, bodies, operator_answers, status_answers)
         for kind in vars(module).values()
         if isinstance(kind, type)
         and issubclass(kind, msgspec.Struct)

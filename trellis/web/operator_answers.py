@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from trellis.web.answers import DeclinedAnswer, Next, Time
+from trellis.web.answers import DeclinedAnswer, EstimateBasis, EstimateS, Next, Time
 
 Figure = Annotated[
     int | float | str | None,
@@ -39,6 +39,8 @@ class ExplanationAnswer(Struct, frozen=True, kw_only=True):
     since: Annotated[Time, Meta(description="Since when it is in that state. UTC.")]
     words: Annotated[str, Meta(description="One or two sentences for a person.")]
     waits_for: Annotated[str, Meta(description='What would move it on; "" if nothing.')]
+    estimate_s: EstimateS
+    estimate_basis: EstimateBasis
     declined: Annotated[
         tuple[DeclinedAnswer, ...], Meta(description="Providers that could not serve it.")
     ]

@@ -4,6 +4,7 @@ import math
 
 import attrs
 
+from trellis.model.provider import Pause
 from trellis.model.quota import RESOURCE_NAMES, Limits, Resources
 from trellis.model.records import Event
 from trellis.model.status import (
@@ -28,7 +29,7 @@ from trellis.web.operator_answers import (
     QuotaAnswer,
     StepAnswer,
 )
-from trellis.web.views import declined_answer, maybe_moment, moment
+from trellis.web.views import declined_answer, maybe_moment, moment, seconds
 
 
 def event_answer(event: Event) -> EventAnswer:
@@ -52,6 +53,8 @@ def explanation_answer(explanation: Explanation) -> ExplanationAnswer:
         since=moment(explanation.since),
         words=explanation.words,
         waits_for=explanation.waits_for,
+        estimate_s=seconds(explanation.estimate_s),
+        estimate_basis=explanation.estimate_basis,
         declined=tuple(declined_answer(declined) for declined in explanation.declined),
         history=tuple(event_answer(event) for event in explanation.history),
     )
@@ -71,7 +74,6 @@ def label_answer(label: LabelStatus) -> LabelAnswer:
 
 def provider_answer(provider: ProviderStatus) -> ProviderAnswer:
     """A provider and its pools."""
-    pause = provider.pause
     return ProviderAnswer(
         name=provider.name,
         type=provider.type,
@@ -80,21 +82,26 @@ def provider_answer(provider: ProviderStatus) -> ProviderAnswer:
         health=provider.health.value,
         reason=provider.reason,
         since=moment(provider.since),
-        pause=None
-        if pause is None
-        else PauseAnswer(
-            by=pause.by,
-            reason=pause.reason,
-            since=moment(pause.since),
-            until=maybe_moment(pause.until),
-            drain=pause.drain,
-        ),
+        pause=pause_answer(provider.pause),
         pools=tuple(_pool_answer(pool) for pool in provider.pools),
         nodes=dict(provider.nodes),
         quota=quota_answer(provider.quota),
         backoffs=dict(provider.backoffs),
         sweep=provider.sweep,
         api_calls=dict(provider.api_calls),
+    )
+
+
+def pause_answer(pause: Pause | None) -> PauseAnswer | None:
+    """Who stopped launches; None if nobody did."""
+    if pause is None:
+        return None
+    return PauseAnswer(
+        by=pause.by,
+        reason=pause.reason,
+        since=moment(pause.since),
+        until=maybe_moment(pause.until),
+        drain=pause.drain,
     )
 
 

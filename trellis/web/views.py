@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from trellis.model.node import Node
 from trellis.model.request import Declined, Lease, NodeRequest
+from trellis.model.status import Outlook
 from trellis.web.answers import (
     DeclinedAnswer,
     LeaseAnswer,
@@ -23,6 +24,11 @@ def moment(at: float) -> datetime:
 def maybe_moment(at: float | None) -> datetime | None:
     """The same for a time that may not have come."""
     return None if at is None else moment(at)
+
+
+def seconds(length: float | None) -> float | None:
+    """A length of time as it is shown: no finer than what it was taken from."""
+    return None if length is None else round(length, 1)
 
 
 def node_answer(node: Node) -> NodeAnswer:
@@ -70,7 +76,7 @@ def declined_answer(declined: Declined) -> DeclinedAnswer:
     )
 
 
-def request_summary(request: NodeRequest) -> RequestSummary:
+def request_summary(request: NodeRequest, outlook: Outlook) -> RequestSummary:
     """A request as a list shows it, without its lease."""
     return RequestSummary(
         id=request.id,
@@ -82,13 +88,14 @@ def request_summary(request: NodeRequest) -> RequestSummary:
         created_at=moment(request.created_at),
         state_at=moment(request.state_at),
         placed_at=request.placement.provider if request.placement else None,
-        reason=request.reason,
+        reason=request.reason or outlook.words or None,
+        estimate_s=seconds(outlook.estimate_s),
         node_ids=request.nodes,
     )
 
 
 def request_answer(
-    request: NodeRequest, lease: Lease | None, nodes: tuple[Node, ...]
+    request: NodeRequest, outlook: Outlook, lease: Lease | None, nodes: tuple[Node, ...]
 ) -> RequestAnswer:
     """A request as its requestor sees it: the one place that shows a lease's id."""
     ask = request.ask
@@ -107,7 +114,9 @@ def request_answer(
         placed_at=request.placement.provider if request.placement else None,
         az=request.placement.az if request.placement else None,
         declined=tuple(declined_answer(declined) for declined in request.declined),
-        reason=request.reason,
+        reason=request.reason or outlook.words or None,
+        estimate_s=seconds(outlook.estimate_s),
+        estimate_basis=outlook.basis,
         lease=None
         if lease is None
         else LeaseAnswer(id=lease.id, expires_at=maybe_moment(lease.expires_at), ttl_s=lease.ttl_s),

@@ -64,7 +64,8 @@ async def list_requests(
     page = await desk.board.requests(
         gone=gone, state=in_state, requestor=requestor, limit=limit, after=after
     )
-    return RequestPage(tuple(request_summary(request) for request in page.items), page.next)
+    shown = tuple(request_summary(request, desk.board.outlook(request)) for request in page.items)
+    return RequestPage(shown, page.next)
 
 
 @get("/requests/{request_id:str}")
@@ -110,9 +111,10 @@ async def cancel_request(request_id: RequestPath, desk: NamedDependency[Desk]) -
 
 async def _shown(desk: Desk, request: NodeRequest) -> RequestAnswer:
     if request.state is not RequestState.FULFILLED or request.lease_id is None:
-        return request_answer(request, None, ())
+        return request_answer(request, desk.board.outlook(request), None, ())
     lease = await desk.port.lease(request.lease_id)
-    return request_answer(request, lease, await desk.port.nodes_of(request))
+    nodes = await desk.port.nodes_of(request)
+    return request_answer(request, desk.board.outlook(request), lease, nodes)
 
 
 HANDLERS: Final = (

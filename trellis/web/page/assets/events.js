@@ -1,0 +1,26 @@
+// Every type of event there is: the browser wants each of them named.
+
+export const EVENT_TYPES = [
+  "request.requested",
+  "request.pending",
+  "request.fulfilled",
+  "request.closed",
+  "request.failed",
+  "request.cancelled",
+  "node.building",
+  "node.ready",
+  "node.in-use",
+  "node.used",
+  "node.hold",
+  "node.failed",
+  "node.aborted",
+  "node.deleting",
+  "node.gone",
+  "lease.granted",
+  "lease.renewed",
+  "lease.ended",
+  "provider.paused",
+  "provider.resumed",
+  "provider.decided",
+  "reset",
+];

@@ -1,0 +1,192 @@
+"""HTTP/1.1 for an application of `Request` and `Response`, on loopback and as cheap as can be.
+
+It can do what no web server does on purpose: break a connection, leave it without an answer, cut
+an answer short.
+"""
+
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import h11
+import trio
+
+from trellis.config.addresses import ListenAddress
+from trellis.errors import ConfigError
+from trellis.sim.cloud.carriage import Cut, NoAnswer
+from trellis.sim.cloud.wire import Request, Response, html
+
+Answer = Response | NoAnswer | Cut
+Application = Callable[[Request], Awaitable[Answer]]
+
+MOST_BODY: Final = 16 * 1024 * 1024
+_BACKLOG: Final = 2048
+_CHUNK: Final = 65_536
+_RESET: Final = struct.pack("ii", 1, 0)
+_SERVER: Final = (b"server", b"trellis-sim")
+
+_log = logging.getLogger(__name__)
+
+
+def listener(listen: ListenAddress) -> trio.SocketListener:
+    """Bind a loopback address.
+
+    Raises:
+        ConfigError: it cannot be listened at; names the address and what to do.
+    """
+    host = "127.0.0.1" if listen.host == "localhost" else listen.host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, listen.port))
+        sock.listen(_BACKLOG)
+    except OSError as refused:
+        sock.close()
+        remedy = "choose another address, as --listen 127.0.0.1:0 for any free port"
+        if refused.errno == errno.EADDRINUSE:
+            remedy = f"stop what listens there (another trellis cloud?), or {remedy}"
+        raise ConfigError([f"--listen: cannot listen at {listen}: {refused}; {remedy}"]) from None
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+
+
+async def serve_http(bound: trio.SocketListener, application: Application) -> None:
+    """Serve until cancelled, which breaks off every connection.
+
+    A bug in the application costs its call an answer 500 and is logged, and nothing else.
+    """
+
+    async def serve_one(stream: trio.SocketStream) -> None:
+        await _Connection(stream, application).run()
+
+    async with bound:
+        await trio.serve_listeners(serve_one, [bound])
+
+
+class _Connection:
+    """One connection, call after call."""
+
+    def __init__(self, stream: trio.SocketStream, application: Application) -> None:
+        self._stream = stream
+        self._application = application
+        self._h11 = h11.Connection(h11.SERVER)
+
+    async def run(self) -> None:
+        """Answer calls until either side hangs up."""
+        try:
+            while await self._one_call():
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client is gone: whatever it asked for has been done or not
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error)
+        except h11.LocalProtocolError:
+            _log.exception("the simulated cloud made an answer that is no HTTP")
+
+    async def _one_call(self) -> bool:
+        """Take a call and answer it; whether the connection is good for another one."""
+        request = await self._receive()
+        if request is None:
+            return False
+        answer = await self._answered(request)
+        match answer:
+            case Response():
+                await self._send(request, answer, answer.body)
+            case Cut(response):
+                half = response.body[: len(response.body) // 2]
+                await self._send(request, response, half, whole=False)
+                self._reset()
+                return False
+            case NoAnswer.SILENT:
+                await self._until_it_leaves()
+                return False
+            case NoAnswer.REFUSED | NoAnswer.RESET:
+                self._reset()
+                return False
+        if self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state is not h11.DONE:
+            await self._stream.send_eof()
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    async def _answered(self, request: Request) -> Answer:
+        try:
+            return await self._application(request)
+        except Exception:  # noqa: BLE001
+            _log.exception("%s %s: the simulated cloud failed", request.method, request.path)
+            return html(500, "Internal Server Error")
+
+    # ------------------------------------------------------------------------- receiving
+
+    async def _receive(self) -> Request | None:
+        """The next call; None when the client has hung up."""
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:  # noqa: ASYNC913 - it reads, or ends
+            event = self._h11.next_event()
+            if event is h11.NEED_DATA:
+                if self._h11.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=100, headers=[])
+                    await self._stream.send_all(self._h11.send(go_on) or b"")
+                self._h11.receive_data(await self._stream.receive_some(_CHUNK))
+            elif isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > MOST_BODY:
+                    raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+            elif isinstance(event, h11.EndOfMessage):
+                assert head is not None
+                return _request(head, bytes(body))
+            else:
+                return None
+
+    async def _until_it_leaves(self) -> None:
+        """Say nothing; read until the client hangs up."""
+        while await self._stream.receive_some(_CHUNK):
+            pass
+
+    # --------------------------------------------------------------------------- sending
+
+    async def _send(
+        self, request: Request, response: Response, body: bytes, *, whole: bool = True
+    ) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
+        if response.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        headers.append(_SERVER)
+        connection = self._h11
+        parts = [connection.send(h11.Response(status_code=response.status, headers=headers))]
+        # What answers HEAD has the length of the body and no body.
+        if body and request.method != "HEAD":
+            parts.append(connection.send(h11.Data(data=body)))
+        if whole:
+            parts.append(connection.send(h11.EndOfMessage()))
+        await self._stream.send_all(b"".join(part for part in parts if part))
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Tell a client that does not speak HTTP, if it can still be told, and hang up."""
+        if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        page = html(error.error_status_hint, str(error))
+        headers = [("content-type", "text/html"), ("connection", "close")]
+        headers.append(("content-length", str(len(page.body))))
+        head = h11.Response(status_code=page.status, headers=headers)
+        said = (self._h11.send(head) or b"") + page.body
+        try:
+            await self._stream.send_all(said)
+        except trio.BrokenResourceError:
+            return
+
+    def _reset(self) -> None:
+        """Have the connection break, not end, when it is closed."""
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _request(head: h11.Request, body: bytes) -> Request:
+    path, _, query = head.target.decode("ascii").partition("?")
+    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+    return Request(head.method.decode("ascii"), path, query, headers, body, trio.current_time())

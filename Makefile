@@ -1,7 +1,7 @@
 # Everything a checkout can do. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-real docs clean
+.PHONY: help setup format check test test-real test-ssh test-browser demo bench docs clean
 
 # The first of these that is Python 3.11 or newer; `make setup PYTHON=…` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
@@ -22,7 +22,7 @@ ASYNC_DONE := .venv/.async
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
-	| while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	| while IFS='|' read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
 
 setup: $(READY) ## make .venv with all that is needed, and Trellis in it
 
@@ -53,11 +53,24 @@ $(ASYNC_DONE): $(ASYNC_FILES) Makefile requirements/dev.txt
 	@touch $@
 
 test: $(READY) ## every test that needs no root and no server of its own; ARGS go to pytest
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not real" $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not real and not ssh and not browser" $(ARGS)
 
 test-real: $(READY) ## the tests on a real OpenStack, which is installed and started if need be
 	tests/realcloud/up
 	$(BIN)/python -m pytest -q -m real $(ARGS)
+
+test-ssh: $(READY) ## logins over SSH to nodes in network namespaces; root, iproute2, OpenSSH
+	$(BIN)/python -m pytest -q -m ssh tests/ssh $(ARGS)
+
+test-browser: $(READY) ## the status page in a real Chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/browser.txt
+	$(BIN)/python -m pytest -q -m browser tests/browser $(ARGS)
+
+demo: $(READY) ## the daemon between three simulated clouds, live; ARGS go to trellis demo
+	@$(BIN)/trellis demo $(ARGS)
+
+bench: $(READY) ## measure against the figures of the design; ARGS name workloads
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(READY) ## write the generated pages of docs/reference anew
 	$(BIN)/python -m docs.generate_configuration

@@ -33,6 +33,8 @@ class FakeCore:
     def __init__(self):
         self.taken_up: list[Configuration] = []
         self.rereads = 0
+        self.operator = self
+        self.notices: dict[str, str] = {}
 
     async def take_up(self, configuration):
         self.taken_up.append(configuration)
@@ -115,6 +117,7 @@ async def test_a_bad_file_leaves_all_as_it_is_and_says_every_fault(bench, autoju
     (told,) = [e for e in events if e["event"] == "configuration_not_taken_up"]
     assert len(told["faults"]) == 2
     assert all(fault.startswith(f"{bench.path}:") for fault in told["faults"])
+    assert "2 faults" in bench.core.notices["configuration"]
     assert bench.core.taken_up == []
 
 
@@ -125,6 +128,7 @@ async def test_and_the_next_good_one_counts(bench, autojump_clock):
     await trio.sleep(3 * LOOK_EVERY_S)
 
     assert [taken.labels[0].min_ready for taken in bench.core.taken_up] == [2]
+    assert bench.core.notices == {}
 
 
 async def test_another_deployment_is_refused(bench, autojump_clock):

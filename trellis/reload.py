@@ -102,7 +102,12 @@ class Reloading:
                 faults=error.faults,
                 remedy="correct the file; until then everything goes on as it was configured",
             )
+            self._core.operator.notices["configuration"] = (
+                f"{self._path} has changed and was not taken up, {len(error.faults)} "
+                f"fault{'s'[: len(error.faults) != 1]}: {error.faults[0]}"
+            )
             return
+        self._core.operator.notices.pop("configuration", None)
         before, now = self._configuration, loaded.configuration
         for warning in loaded.warnings:
             log.warning("configuration", warning=warning)

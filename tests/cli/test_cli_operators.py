@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import attrs
 import pytest
 import yaml
 from face_fakes import a_node, an_event
@@ -217,3 +218,23 @@ def _in_terminal(args: list[str], columns: int, url: str, **variables: str) -> s
     os.close(ours)
     assert process.wait(10) == 0
     return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def test_calls_are_a_table_of_their_own(daemon, run):
+    """One line a kind, the most frequent first."""
+    daemon.board.status["ovh-bhs1"] = attrs.evolve(
+        daemon.board.status["ovh-bhs1"],
+        api_calls={"compute POST /servers": 12, "compute GET /servers/detail": 40},
+    )
+
+    lines = run("provider", "show", "ovh-bhs1").stdout.splitlines()
+
+    at = next(n for n, line in enumerate(lines) if line.startswith("CALLS OF THE ACCOUNT"))
+    assert [line.split()[-1] for line in lines[at + 1 :]] == ["40", "12"]
+
+
+def test_node_is_named_without_its_zeros(fleet, run):
+    """What a person types of an id."""
+    assert json.loads(run("node", "show", "2", "-o", "json").stdout)["id"] == "0000000002"
+    assert run("node", "delete", "2", "--by", "ada", "-o", "json").exit_code == 0
+    assert fleet.board.acts == [("delete", "0000000002", "ada")]

@@ -4,11 +4,13 @@ import json
 import threading
 import time
 
+import attrs
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from trellis.cli.main import main
+from trellis.model.status import Outlook
 
 pytestmark = pytest.mark.slow
 
@@ -155,7 +157,7 @@ def test_lease_id_shows_with_its_request_only(daemon, run):
     assert not [result for result in listed if lease_id in result.stdout]
     assert lease_id in shown.stdout
     assert renewed.stdout == "expires 2026-09-21T16:13:20Z\n"
-    assert (released.exit_code, released.output) == (0, "")
+    assert (released.exit_code, released.output) == (0, "released\n")
     assert daemon.port.leases[lease_id].ended_at is not None
 
 
@@ -193,3 +195,100 @@ def _when_waited(daemon) -> threading.Event:
 
     daemon.port.wait = watched
     return seen
+
+
+def _file(run, *labels: str) -> str:
+    return json.loads(run("request", "create", *labels, "-o", "json").stdout)["id"]
+
+
+def test_list_says_why_requests_wait_and_until_when(daemon, run):
+    """Without a second question for each of them."""
+    placed, waiting = _file(run, "debian-12"), _file(run, "debian-12", "debian-12")
+    daemon.board.outlooks = {
+        placed: Outlook(words="its node boots", estimate_s=17.2, basis="ten launches"),
+        waiting: Outlook(words="ovh-bhs1: no room", estimate_s=None, basis="no place"),
+    }
+
+    listed = run("request", "list").stdout.splitlines()
+
+    assert listed[1].split()[-4:] == ["17s", "its", "node", "boots"]
+    assert "debian-12 x2" in listed[2]
+    assert listed[2].split()[-4:] == ["?", "ovh-bhs1:", "no", "room"]
+
+
+def test_show_and_explain_say_what_the_estimate_is_taken_from(daemon, run):
+    """Or why there is none."""
+    placed, waiting = _file(run, "debian-12"), _file(run, "debian-12")
+    daemon.board.outlooks = {
+        placed: Outlook(words="it boots", estimate_s=17.2, basis="ten launches"),
+        waiting: Outlook(words="no room", estimate_s=None, basis="it has no place yet"),
+    }
+
+    assert "ready in about 17s: ten launches" in run("request", "show", placed).stdout
+    assert "none: it has no place yet" in run("request", "show", waiting).stdout
+
+
+def test_beginning_of_an_id_is_enough(daemon, run):
+    """Where it is the only one; what fits several names them, what fits none goes as it is."""
+    first, second = _file(run, "debian-12"), _file(run, "debian-12")
+    daemon.do(daemon.port.requests.update, {"ff" * 16: _other(daemon, first, "ff" * 16)})
+
+    one = run("request", "show", "FFFF", "-o", "json")
+    both = run("request", "show", "0000")
+    none = run("request", "show", "abcdef")
+    short = run("request", "show", "fff")
+    cancelled = run("request", "cancel", "ffff")
+
+    assert json.loads(one.stdout)["id"] == "ff" * 16
+    assert both.exit_code == 1
+    assert f"2 requests begin with 0000: {first}, {second}" in both.stderr
+    assert (none.exit_code, short.exit_code) == (1, 1)
+    assert "there is no request abcdef" in none.stderr
+    assert cancelled.stdout == "cancelled\n"
+
+
+def _other(daemon, like: str, new_id: str):
+    return attrs.evolve(daemon.port.requests[like], id=new_id)
+
+
+def test_lease_lasts_as_configured_unless_it_is_said(daemon, run):
+    """The daemon decides, not the command."""
+    _file(run, "debian-12")
+
+    assert daemon.port.asks[0].lease_ttl_s is None
+
+
+def test_acts_answer_with_data_if_asked(daemon, run):
+    """A list, also of one; what failed is on stderr, and the exit code says so."""
+    request_id = _file(run, "debian-12")
+
+    result = run("request", "cancel", request_id, "nope", "-o", "json")
+
+    assert [row["state"] for row in json.loads(result.stdout)] == ["cancelled"]
+    assert result.exit_code == 1
+    assert "nope: there is no request nope" in result.stderr
+
+
+def test_log_gets_a_line_for_each_news_and_no_more(daemon, run, monkeypatch):
+    """Same words, same line; the estimate is told with new ones."""
+    from trellis.cli import progress
+
+    told = []
+    monkeypatch.setattr(progress, "note", told.append)
+    log = progress.Progress(time.monotonic())
+
+    with log:
+        for words, soon in (("a", None), ("a", 9.0), ("b", 9.0), ("b", 8.0)):
+            log.tell(words, ready_in_s=soon)
+
+    assert told == ["[0s] a", "[0s] b Ready in about 9s."]
+
+
+def test_tls_where_none_is_spoken_says_so(daemon, run, monkeypatch):
+    """https:// to the daemon itself is a common slip."""
+    monkeypatch.setenv("TRELLIS_URL", daemon.url.replace("http:", "https:"))
+
+    result = run("node", "list")
+
+    assert result.exit_code == 1
+    assert "write http://" in result.stderr

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 import pytest
+from terminal import Terminal
 
 from trellis.cli.main import main
-from trellis.cli.shape import printable
-from trellis.cli.tables import duration
+from trellis.live.text import duration, printable
 
 
 def _commands(group: click.Group, names: tuple[str, ...] = ()):
@@ -56,7 +56,7 @@ def test_the_commands_of_the_design_are_there():
         "lease release", "node list", "node show", "node explain", "node hold", "node delete",
         "label list", "provider list", "provider show", "provider pause", "provider resume",
         "provider drain", "quota", "leak list", "leak delete", "leak adopt", "plan", "events",
-        "plugin list", "simulate",
+        "plugin list", "simulate", "cloud", "top", "node ssh",
     }  # fmt: skip
 
 
@@ -163,3 +163,42 @@ def test_duration_is_short(seconds, text):
 def test_only_control_characters_are_replaced():
     """Text of any language stays as it is."""
     assert printable("größer → 大\n\x1b[0m\x07") == "größer → 大\n\\x1b[0m\\x07"
+
+
+@pytest.mark.parametrize(
+    ("args", "near"),
+    [(("reqest", "list"), "request"), (("node", "lst"), "list"), (("provider", "puase"), "pause")],
+)
+def test_mistyped_command_gets_the_nearest(run, args, near):
+    """A noun or a verb."""
+    result = run(*args)
+
+    assert result.exit_code == 2
+    assert f"Did you mean '{near}'?" in result.stderr
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_errors_have_colours_only_where_they_are_wanted(variables, coloured):
+    """On a terminal, unless NO_COLOR is set."""
+    with Terminal(["node", "list"], "http://127.0.0.1:9", **variables) as terminal:
+        terminal.until("No daemon answers")
+
+        assert terminal.end() == 1
+        assert (b"\x1b[31m" in terminal.raw) == coloured
+        assert (b"\x1b[" in terminal.raw) == coloured
+
+
+def test_every_command_that_prints_data_prints_it_in_three_ways():
+    """Those left out print no data, or something of their own."""
+    three = {"table", "json", "yaml"}
+    without = {
+        " ".join(names)
+        for names, command in COMMANDS
+        if not any(
+            isinstance(p, click.Option) and isinstance(p.type, click.Choice)
+            and p.name == "output" and set(p.type.choices) >= three
+            for p in command.params
+        )
+    }  # fmt: skip
+
+    assert without == {"serve", "demo", "cloud", "node ssh", "lease release", "config show"}

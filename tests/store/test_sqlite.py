@@ -319,3 +319,64 @@ class TestReads:
             assert not [step for step in steps if step.startswith("SCAN")], (statement, steps)
             assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
         connection.close()
+
+
+class TestReadsTogether:
+    """Reads that come while the thread is busy share the next hop to it."""
+
+    @pytest.fixture
+    async def counted(self, tmp_path, monkeypatch):
+        hops: list[object] = []
+        run_sync = trio.to_thread.run_sync
+
+        async def counting(work, *args, **kwargs):
+            hops.append(work)
+            return await run_sync(work, *args, **kwargs)
+
+        log = SqliteLog(tmp_path / "t.db")
+        await log.open()
+        monkeypatch.setattr(trio.to_thread, "run_sync", counting)
+        yield log, hops
+        await log.close()
+
+    async def test_many_at_once_take_two_hops(self, counted):
+        log, hops = counted
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(log.archived, ("node", f"{number:010d}"))
+        assert len(hops) <= 2
+
+    async def test_one_that_fails_fails_alone(self, counted):
+        log, _ = counted
+        failures = []
+
+        def broken(_reader):
+            raise ValueError("this one")
+
+        async def read_broken():
+            try:
+                await log._read(broken)
+            except ValueError as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log.archived, ("node", "0000000001"))
+            nursery.start_soon(read_broken)
+            nursery.start_soon(log.archived, ("node", "0000000002"))
+        assert len(failures) == 1
+
+    async def test_one_that_is_cancelled_takes_no_other_along(self, counted):
+        log, _ = counted
+        answers = []
+
+        async def read(number):
+            answers.append(await log.archived(("node", f"{number:010d}")))
+
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                async with trio.open_nursery() as doomed:
+                    doomed.start_soon(read, 0)
+            for number in range(1, 20):
+                nursery.start_soon(read, number)
+        assert answers == [None] * 19

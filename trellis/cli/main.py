@@ -3,7 +3,7 @@
 import click
 
 import trellis
-from trellis.cli import local, node, operations, provider, request, simulate
+from trellis.cli import cloud, demo, local, node, operations, provider, request, simulate, top
 from trellis.cli.shape import Root
 
 
@@ -14,11 +14,13 @@ from trellis.cli.shape import Root
         "trellis request create debian-12 --wait",
         "trellis node list",
         "trellis request explain ID",
+        "trellis top",
     ],
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Talks to the daemon at TRELLIS_URL (http://127.0.0.1:8480), with TRELLIS_TOKEN. "
-    "NO_COLOR turns colours off. "
-    'Completion: eval "$(_TRELLIS_COMPLETE=bash_source trellis)"; also zsh_source, fish_source.',
+    epilog="Talks to the daemon at TRELLIS_URL (http://127.0.0.1:8480). TRELLIS_TOKEN is sent for "
+    "a proxy in front: the daemon checks none yet. NO_COLOR turns colours off. "
+    'Completion: eval "$(_TRELLIS_COMPLETE=bash_source trellis)"; in zsh zsh_source; in fish '
+    "_TRELLIS_COMPLETE=fish_source trellis | source.",
 )
 @click.version_option(trellis.__version__, prog_name="trellis")
 def main() -> None:
@@ -32,7 +34,8 @@ def main() -> None:
 for _command in (
     local.serve, local.config, request.request, request.lease, node.node, provider.label,
     provider.provider, provider.quota, operations.leak, operations.plan, operations.events,
-    local.plugin, simulate.simulate,
+    local.plugin, simulate.simulate, cloud.cloud, top.top,
+    demo.demo,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -6,8 +6,18 @@ import click
 
 from trellis.cli.request import show_explanation
 from trellis.cli.shape import Noun
+from trellis.cli.ssh import ssh
 from trellis.cli.tables import Column, age, field, moment, print_fields, show_data, show_list
-from trellis.cli.talk import by_option, client, complete_names, confirm, for_each, output_option
+from trellis.cli.talk import (
+    by_option,
+    client,
+    complete_names,
+    confirm,
+    for_each,
+    node_id,
+    output_option,
+)
+from trellis.model.node import NodeState
 
 _NODES: Final = (
     Column("ID", field("id")),
@@ -27,18 +37,23 @@ _complete = complete_names("nodes")
     examples=[
         "trellis node list --state ready",
         "trellis node explain 0000000042",
+        "trellis node ssh 0000000042",
         'trellis node hold 0000000042 --reason "looking at a flaky test"',
     ],
 )
 def node() -> None:
-    """Look at nodes, hold them, delete them."""
+    """Look at nodes, log in to them, hold them, delete them."""
 
 
 @node.command(
     "list", examples=["trellis node list --provider ovh-bhs1", "trellis node list --gone -o json"]
 )
 @click.option("--gone", is_flag=True, help="Those of the last days that are gone.")
-@click.option("--state", help="Only those in this state.")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in NodeState]),
+    help="Only those in this state.",
+)
 @click.option("--label", help="Only those of this label.", shell_complete=complete_names("labels"))
 @click.option(
     "--provider",
@@ -58,12 +73,12 @@ def list_(
 
 
 @node.command(examples=["trellis node show 0000000042"])
-@click.argument("node_id", metavar="ID", shell_complete=_complete)
+@click.argument("node", metavar="ID", shell_complete=_complete)
 @output_option
-def show(node_id: str, output: str) -> None:
+def show(node: str, output: str) -> None:
     """Show a node, also one that is gone."""
     with client() as face:
-        shown = face.get("nodes", node_id)
+        shown = face.get("nodes", node_id(node))
     if output != "table":
         show_data(output, shown)
     else:
@@ -71,34 +86,47 @@ def show(node_id: str, output: str) -> None:
 
 
 @node.command(examples=["trellis node explain 0000000042"])
-@click.argument("node_id", metavar="ID", shell_complete=_complete)
+@click.argument("node", metavar="ID", shell_complete=_complete)
 @output_option
-def explain(node_id: str, output: str) -> None:
+def explain(node: str, output: str) -> None:
     """Say what a node waits for, since when and what was tried."""
     with client() as face:
-        show_explanation(output, face.get("nodes", node_id, "explain"))
+        show_explanation(output, face.get("nodes", node_id(node), "explain"))
 
 
 @node.command(examples=['trellis node hold 0000000042 --reason "looking at a flaky test"'])
-@click.argument("node_id", metavar="ID", shell_complete=_complete)
+@click.argument("node", metavar="ID", shell_complete=_complete)
 @click.option("--reason", default="", help="Why, for others to see.")
 @by_option
-def hold(node_id: str, reason: str, by: str) -> None:
+@output_option
+def hold(node: str, reason: str, by: str, output: str) -> None:
     """Keep a node that is in use or used from being deleted."""
     with client() as face:
-        held = face.post("nodes", node_id, "hold", body={"by": by, "reason": reason})
-    click.echo(held["state"])
+        held = face.post("nodes", node_id(node), "hold", body={"by": by, "reason": reason})
+    if output != "table":
+        show_data(output, held)
+    else:
+        click.echo(held["state"])
 
 
 @node.command(examples=["trellis node delete 0000000042"])
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=_complete)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @by_option
-def delete(ids: tuple[str, ...], yes: bool, by: str) -> None:
+@output_option
+def delete(ids: tuple[str, ...], yes: bool, by: str, output: str) -> None:
     """Have nodes deleted, whatever they do."""
     confirm(f"Delete {' '.join(ids)}, in use or not?", yes=yes)
     with client() as face:
-        for_each(ids, lambda one: click.echo(face.delete("nodes", one, by=by)["state"]))
+        for_each(
+            ids,
+            lambda one: face.delete("nodes", node_id(one), by=by),
+            output=output,
+            say=field("state"),
+        )
+
+
+node.add_command(ssh)
 
 
 def _fields(shown: Any) -> dict[str, object]:

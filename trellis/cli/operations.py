@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import click
 
-from trellis.cli.shape import Command, Noun, complain, note, printable
+from trellis.cli.shape import Command, Noun, complain, note
 from trellis.cli.tables import Column, age, field, show_list
 from trellis.cli.talk import client, complete_names, confirm, for_each, output_option
+from trellis.live.text import printable
 
 _LEAKS: Final = (
     Column("ID", field("id")),
@@ -46,21 +47,25 @@ def list_(output: str) -> None:
     "ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_names("leaks")
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(ids: tuple[str, ...], yes: bool) -> None:
+@output_option
+def delete(ids: tuple[str, ...], yes: bool, output: str) -> None:
     """Confirm that leaks are ours and may be deleted."""
     confirm(f"Delete {' '.join(ids)} from the cloud?", yes=yes)
     with client() as face:
-        for_each(ids, lambda one: click.echo(printable(face.delete("leaks", one)["note"])))
+        for_each(ids, lambda one: face.delete("leaks", one), output=output, say=field("note"))
 
 
 @leak.command(examples=["trellis leak adopt ID"])
 @click.argument(
     "ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_names("leaks")
 )
-def adopt(ids: tuple[str, ...]) -> None:
+@output_option
+def adopt(ids: tuple[str, ...], output: str) -> None:
     """Confirm that things whose node id was never issued here are ours all the same."""
     with client() as face:
-        for_each(ids, lambda one: click.echo(printable(face.post("leaks", one, "adopt")["note"])))
+        for_each(
+            ids, lambda one: face.post("leaks", one, "adopt"), output=output, say=field("note")
+        )
 
 
 @click.command(cls=Command, examples=["trellis plan"])

@@ -77,6 +77,11 @@ _QUOTA: Final = (
     Column("REFUSED", field("refusals")),
     Column("READ", lambda quota: age(quota["read_at"]) or "never"),
 )
+_API_CALLS: Final = (
+    # They are counted by account, which other providers of the cloud may share.
+    Column("CALLS OF THE ACCOUNT", lambda call: call[0], wraps=True),
+    Column("SINCE THE START", lambda call: call[1]),
+)
 _complete = complete_names("providers")
 
 
@@ -189,10 +194,13 @@ def _show(output: str, shown: Any) -> None:
             "nodes": counts(shown["nodes"]),
             "backoffs": shown["backoffs"],
             "sweep": shown["sweep"],
-            "API calls": counts(shown["api_calls"]),
         }
     )
     click.echo()
     print_table(shown["pools"], _POOLS)
     click.echo()
     print_table([shown["quota"]], _QUOTA)
+    if shown["api_calls"]:
+        click.echo()
+        ranked = sorted(shown["api_calls"].items(), key=lambda one: (-one[1], one[0]))
+        print_table(ranked, _API_CALLS)

@@ -15,7 +15,18 @@ from trellis.cli.tables import (
     show_data,
     show_list,
 )
-from trellis.cli.talk import client, complete_names, for_each, output_option, whoami
+from trellis.cli.talk import (
+    client,
+    complete_names,
+    for_each,
+    output_option,
+    request_id,
+    whoami,
+)
+from trellis.live.text import soon, summed
+from trellis.model.request import RequestState
+
+_SHORT_ID: Final = 8
 
 _NODES: Final = (
     Column("ID", field("id")),
@@ -27,14 +38,16 @@ _NODES: Final = (
     Column("PROVIDER", field("provider"), wide=True),
 )
 _REQUESTS: Final = (
-    Column("ID", field("id")),
+    # The beginning of an id is enough wherever one is asked for.
+    Column("ID", field("id"), narrow=lambda request: request["id"][:_SHORT_ID]),
     Column("STATE", field("state")),
-    Column("LABELS", lambda request: " ".join(request["labels"]), wraps=True),
+    Column("LABELS", lambda request: summed(request["labels"]), wraps=True),
     Column("REQUESTOR", field("requestor"), wraps=True),
     Column("PRIO", field("priority"), wide=True),
     Column("PROVIDER", field("placed_at"), wide=True),
     Column("AGE", lambda request: age(request["created_at"])),
-    Column("REASON", field("reason"), wide=True, wraps=True),
+    Column("READY IN", lambda request: ready_in(request)),
+    Column("REASON", field("reason"), wraps=True),
 )
 _LEASES: Final = (
     Column("REQUEST", field("id")),
@@ -77,8 +90,7 @@ def request() -> None:
 @click.option(
     "--lease-ttl",
     type=click.IntRange(60, 86400),
-    default=3600,
-    show_default=True,
+    show_default="as configured",
     metavar="SECONDS",
     help="How long the nodes are yours unless you renew.",
 )
@@ -98,7 +110,7 @@ def create(
     tenant: str | None,
     priority: int,
     provider: str | None,
-    lease_ttl: int,
+    lease_ttl: int | None,
     metadata: tuple[str, ...],
     idempotency_key: str | None,
     wait: bool,
@@ -128,7 +140,11 @@ def create(
 
 @request.command("list", examples=["trellis request list", "trellis request list --gone"])
 @click.option("--gone", is_flag=True, help="Those of the last days that have ended.")
-@click.option("--state", help="Only those in this state.")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in RequestState]),
+    help="Only those in this state.",
+)
 @click.option("--requestor", help="Only those of this requestor.")
 @output_option
 def list_(gone: bool, state: str | None, requestor: str | None, output: str) -> None:
@@ -139,31 +155,38 @@ def list_(gone: bool, state: str | None, requestor: str | None, output: str) -> 
 
 
 @request.command(examples=["trellis request show ID", "trellis request show ID -o json"])
-@click.argument("request_id", metavar="ID", shell_complete=complete_names("requests"))
+@click.argument("request", metavar="ID", shell_complete=complete_names("requests"))
 @output_option
-def show(request_id: str, output: str) -> None:
+def show(request: str, output: str) -> None:
     """Show a request, its lease and its nodes."""
     with client() as face:
-        _show(output, face.get("requests", request_id))
+        _show(output, face.get("requests", request_id(face, request)))
 
 
 @request.command(examples=["trellis request explain ID"])
-@click.argument("request_id", metavar="ID", shell_complete=complete_names("requests"))
+@click.argument("request", metavar="ID", shell_complete=complete_names("requests"))
 @output_option
-def explain(request_id: str, output: str) -> None:
+def explain(request: str, output: str) -> None:
     """Say what a request waits for, since when, what was tried and who declined."""
     with client() as face:
-        show_explanation(output, face.get("requests", request_id, "explain"))
+        found = request_id(face, request)
+        show_explanation(output, face.get("requests", found, "explain"))
 
 
 @request.command(examples=["trellis request cancel ID"])
 @click.argument(
     "ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_names("requests")
 )
-def cancel(ids: tuple[str, ...]) -> None:
+@output_option
+def cancel(ids: tuple[str, ...], output: str) -> None:
     """End requests; the lease of a fulfilled one is released."""
     with client() as face:
-        for_each(ids, lambda one: click.echo(face.delete("requests", one)["state"]))
+        for_each(
+            ids,
+            lambda one: face.delete("requests", request_id(face, one)),
+            output=output,
+            say=field("state"),
+        )
 
 
 @click.group(
@@ -204,7 +227,9 @@ def renew(lease_id: str, output: str) -> None:
 def release(ids: tuple[str, ...]) -> None:
     """Give the nodes of leases back; they will be deleted."""
     with client() as face:
-        for_each(ids, lambda one: face.delete("leases", one))
+        for_each(
+            ids, lambda one: face.delete("leases", one), output="table", say=lambda _: "released"
+        )
 
 
 def show_explanation(output: str, explanation: Any) -> None:
@@ -219,12 +244,28 @@ def show_explanation(output: str, explanation: Any) -> None:
             "since": moment(explanation["since"]),
             "why": explanation["words"],
             "waits for": explanation["waits_for"],
+            "estimate": estimate(explanation),
             "declined": {row["provider"]: row["reason"] for row in explanation["declined"]},
         }
     )
     if explanation["history"]:
         click.echo()
         print_table(explanation["history"], EVENTS)
+
+
+def ready_in(request: Any) -> str:
+    """When a request may be ready, for a cell; "?" where it waits and nobody can tell."""
+    if request["state"] not in ("requested", "pending"):
+        return ""
+    return "?" if request["estimate_s"] is None else soon(request["estimate_s"])
+
+
+def estimate(shown: Any) -> str:
+    """When it may be ready and what that is taken from, or why nobody can tell."""
+    basis = shown["estimate_basis"]
+    if shown["estimate_s"] is None:
+        return f"none: {basis}" if basis else ""
+    return f"ready in about {soon(shown['estimate_s'])}: {basis}"
 
 
 EVENTS: Final = (
@@ -245,6 +286,7 @@ def _show(output: str, shown: Any) -> None:
             "request": shown["id"],
             "state": shown["state"],
             "reason": shown["reason"],
+            "estimate": estimate(shown),
             "labels": " ".join(shown["labels"]),
             "requestor": shown["requestor"],
             "tenant": shown["tenant"],

@@ -1,11 +1,13 @@
 """The shape that all commands share: examples first in ``--help``, errors with what to do now."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from trellis.errors import ConfigError, TrellisError
+from trellis.live.text import printable
 
 
 def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
@@ -51,6 +53,8 @@ class Root(Noun):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours ends it with 1, what is wrong and what to do."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except TrellisError as error:
@@ -77,12 +81,3 @@ def complain(message: str, *, remedy: str = "") -> None:
 def note(message: str) -> None:
     """Say something on stderr that is no data."""
     click.echo(printable(message), err=True)
-
-
-def printable(text: str) -> str:
-    """The text without what would steer the terminal; clouds and requestors wrote parts of it."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text
-    )

@@ -9,6 +9,7 @@ import click
 
 from trellis.cli.shape import Command, complain, note
 from trellis.cli.tables import show_data
+from trellis.cli.talk import output_option
 
 if TYPE_CHECKING:
     from trellis.sim.scenario import Scenario
@@ -31,14 +32,7 @@ _MOST_STORIES: Final = 20
 @click.option("--first-seed", type=click.IntRange(0), help="The first of them.  [default: 1]")
 @click.option("--seed", type=click.IntRange(0), help="Replay this one seed.")
 @click.option("--workers", type=click.IntRange(1), help="Processes at once.  [default: one a core]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the outcomes.",
-)
+@output_option
 def simulate(
     scenario: str,
     seeds: int | None,
@@ -74,9 +68,9 @@ def simulate(
     else:
         interrupted = False
     outcomes.sort(key=lambda x: x.seed)
-    if output == "json":
+    if output != "table":
         shown = [_as_data(x) for x in outcomes]
-        show_data("json", shown[0] if seed is not None and shown else shown)
+        show_data(output, shown[0] if seed is not None and shown else shown)
     elif outcomes:
         _show_figures(outcomes)
     if any(x.violations for x in outcomes):

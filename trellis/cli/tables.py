@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
-from trellis.cli.shape import printable
+from trellis.live.text import STATE_STYLES, duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 _WIDE: Final = 120
 _UNBOUNDED: Final = 10_000
-_STYLES: Final = {
-    "ready": "green", "available": "green", "fulfilled": "green", "in-use": "cyan",
-    "building": "yellow", "pending": "yellow", "requested": "yellow", "starting": "yellow",
-    "hold": "magenta", "paused": "magenta", "failed": "red", "unavailable": "red",
-}  # fmt: skip
 
 
 @attrs.frozen
@@ -34,12 +29,18 @@ class Column:
         show: from a row to what stands in its cell.
         wide: shown only where there is room: on 120 columns, or into a pipe.
         wraps: its cells may be broken into several lines; ids never are.
+        narrow: what stands in its cell instead where there is little room.
     """
 
     title: str
     show: Callable[[Any], object]
     wide: bool = False
     wraps: bool = False
+    narrow: Callable[[Any], object] | None = None
+
+    def cell(self, row: Any, *, narrow: bool) -> object:
+        """What stands in its cell of a row."""
+        return self.narrow(row) if narrow and self.narrow is not None else self.show(row)
 
 
 def field(name: str) -> Callable[[Any], object]:
@@ -72,14 +73,15 @@ def print_table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = _console()
-    shown = [column for column in columns if not column.wide or console.width >= _WIDE]
+    console = data_console()
+    narrow = console.width < _WIDE
+    shown = [column for column in columns if not (column.wide and narrow)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in shown:
         table.add_column(column.title, no_wrap=not column.wraps, overflow="fold")
     for row in rows:
-        texts = [_cell(column.show(row)) for column in shown]
-        table.add_row(*[Text(text, style=_STYLES.get(text, "")) for text in texts])
+        texts = [_cell(column.cell(row, narrow=narrow)) for column in shown]
+        table.add_row(*[Text(text, style=STATE_STYLES.get(text, "")) for text in texts])
     _print(console, table)
 
 
@@ -94,8 +96,8 @@ def print_fields(fields: Mapping[str, object]) -> None:
     for name, value in fields.items():
         if value not in (None, "", [], {}):
             text = _cell(value)
-            table.add_row(name, Text(text, style=_STYLES.get(text, "")))
-    _print(_console(), table)
+            table.add_row(name, Text(text, style=STATE_STYLES.get(text, "")))
+    _print(data_console(), table)
 
 
 def age(since: str | None) -> str:
@@ -103,17 +105,6 @@ def age(since: str | None) -> str:
     if since is None:
         return ""
     return duration(time.time() - datetime.fromisoformat(since).timestamp())
-
-
-def duration(seconds: float) -> str:
-    """A length of time, short."""
-    whole = max(0, int(seconds))
-    if whole < 100:
-        return f"{whole}s"
-    if whole < 100 * 60:
-        return f"{whole // 60}m"
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}h {minutes}m" if hours < 48 else f"{hours // 24}d"
 
 
 def moment(at: str | None) -> str:
@@ -149,7 +140,8 @@ def _print(console: "Console", table: "Table") -> None:
         click.echo(line.rstrip())
 
 
-def _console() -> "Console":
+def data_console() -> "Console":
+    """Rich's way to stdout: as wide as the terminal; into a pipe unbounded, without colours."""
     from rich.console import Console
 
     # Rich takes 80 columns for a pipe, and would cut what a program is to read.

@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from trellis.cli.shape import complain
 from trellis.errors import TrellisError
+from trellis.live.text import printable, summed
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -17,16 +18,25 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_URL = "http://127.0.0.1:8480"
+DEFAULT_URL: Final = "http://127.0.0.1:8480"
+_COMPLETES_WITHIN_S: Final = 1.0
+"""A shell that waits longer for a word seems to hang."""
+_MOST_COMPLETED: Final = 1000
+_ID_LENGTH: Final = 32
+_LEAST_PREFIX: Final = 4
+_MOST_NAMED: Final = 5
 
 
-def client() -> "FaceClient":
+def client(*, patience_s: float | None = None) -> "FaceClient":
     """A client of the daemon at TRELLIS_URL; use it with ``with``."""
     from trellis.http.face import FaceClient
 
-    return FaceClient(
-        os.environ.get("TRELLIS_URL") or DEFAULT_URL, os.environ.get("TRELLIS_TOKEN") or None
-    )
+    return FaceClient(url(), os.environ.get("TRELLIS_TOKEN") or None, patience_s=patience_s)
+
+
+def url() -> str:
+    """Where the daemon listens, as far as the command line knows."""
+    return os.environ.get("TRELLIS_URL") or DEFAULT_URL
 
 
 def output_option(command: F) -> F:
@@ -64,33 +74,107 @@ def confirm(question: str, *, yes: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def for_each(ids: tuple[str, ...], act: Callable[[str], None]) -> None:
-    """Do it for each id; one that fails is told, the others are done, and the exit code is 1."""
-    failed = False
+def for_each(
+    ids: Sequence[str], act: Callable[[str], Any], *, output: str, say: Callable[[Any], object]
+) -> None:
+    """Do it for each id; one that fails is told, the others are done, and the exit code is 1.
+
+    Args:
+        act: does it, and gives what the daemon answers.
+        say: what of the answer is printed on a line of its own; data are printed as one list.
+    """
+    from trellis.cli.tables import show_data
+
+    done, failed = [], False
     for one in ids:
         try:
-            act(one)
+            answer = act(one)
         except TrellisError as error:
             complain(f"{one}: {error}", remedy=getattr(error, "remedy", ""))
             failed = True
+            continue
+        done.append(answer)
+        if output == "table":
+            click.echo(printable(str(say(answer))))
+    if output != "table":
+        show_data(output, done)
     if failed:
         raise SystemExit(1)
 
 
+# ---------------------------------------------------------------------------------- ids
+
+
+def node_id(text: str) -> str:
+    """The id of a node from what was typed: 42 is 0000000042."""
+    return text.zfill(10) if text.isascii() and text.isdecimal() else text
+
+
+def request_id(face: "FaceClient", text: str) -> str:
+    """The id of a request from what was typed: its beginning is enough where it is the only one.
+
+    What cannot be completed is handed to the daemon as it is, which then says what is wrong.
+
+    Raises:
+        FaceError: the beginning fits several requests; or see `FaceClient`.
+    """
+    from trellis.http.face import FaceError
+
+    hexadecimal = text.isascii() and not set(text.lower()) - set("0123456789abcdef")
+    if not hexadecimal or not _LEAST_PREFIX <= len(text) < _ID_LENGTH:
+        return text
+    for gone in (False, True):
+        ids = [row["id"] for row in face.items("requests", gone=gone, limit=1000)]
+        found = [one for one in ids if one.startswith(text.lower())]
+        if len(found) > 1:
+            named = ", ".join(found[:_MOST_NAMED]) + (" …" if len(found) > _MOST_NAMED else "")
+            raise FaceError(
+                f"{len(found)} requests begin with {text}: {named}",
+                remedy="Write more of the id.",
+            )
+        if found:
+            return str(found[0])
+    return text
+
+
+# --------------------------------------------------------------------------- completion
+
+
 def complete_names(noun: str) -> Callable[..., "list[CompletionItem]"]:
-    """Completion that asks the daemon for names; without one there is none."""
+    """Completion that asks the daemon for names; where none answers at once there is none."""
 
     def complete(
         _ctx: click.Context, _param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
 
+        # Only lists that come in pages know a limit.
+        limit = {"limit": _MOST_COMPLETED} if noun in ("nodes", "requests") else {}
         try:
-            with client() as face:
-                items = face.items(noun)
+            with client(patience_s=_COMPLETES_WITHIN_S) as face:
+                items = face.page(noun, **limit)
         except TrellisError:
             return []
-        names = [item.get("name") or item["id"] for item in items]
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        found = [(str(item.get("name") or item["id"]), _hint(noun, item)) for item in items]
+        return [
+            CompletionItem(name, help=hint)
+            # A name with such characters is no word of a command line.
+            for name, hint in found
+            if name.startswith(incomplete) and name.isprintable()
+        ]
 
     return complete
+
+
+def _hint(noun: str, item: Any) -> str | None:
+    """What zsh and fish show beside a name that means nothing by itself."""
+    match noun:
+        case "nodes":
+            hint = f"{item['state']} {item['label']} at {item['provider']}"
+        case "requests":
+            hint = f"{item['state']} {summed(item['labels'])} for {item['requestor']}"
+        case "leaks":
+            hint = f"{item['kind']} at {item['provider']}"
+        case _:
+            return None
+    return " ".join(printable(hint).split())

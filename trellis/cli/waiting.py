@@ -4,14 +4,16 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from trellis.cli.progress import Progress
 from trellis.cli.shape import complain, note
-from trellis.cli.tables import duration
 from trellis.http.face import FaceUnreachableError
+from trellis.live.text import duration
 
 if TYPE_CHECKING:
     from trellis.http.face import FaceClient
 
-_POLL_S: Final = 10.0
+_FIRST_POLL_S: Final = 1.0
+_MOST_POLL_S: Final = 10.0
 """How long one poll waits; the reason for waiting is looked at in between."""
 _LOST_S: Final = 120.0
 """How long a daemon that restarts is waited for."""
@@ -38,6 +40,7 @@ def submit(face: "FaceClient", body: dict[str, Any], key: str | None) -> Any:
 def wait_for(face: "FaceClient", made: Any, timeout: float | None) -> Any:
     """Wait until a request is fulfilled or has ended, telling on stderr what it waits for.
 
+    A terminal has one line, which is kept up to date; a log gets a line when something changes.
     Ctrl-C and *timeout* end the waiting, not the request, and say how to go on.
 
     Returns:
@@ -46,50 +49,54 @@ def wait_for(face: "FaceClient", made: Any, timeout: float | None) -> Any:
     begun = time.monotonic()
     request_id = made["id"]
     note(f"request {request_id} {made['state']}")
+    progress = Progress(begun)
     try:
-        return _follow(face, made, begun, timeout)
+        with progress:
+            made = _follow(face, made, progress, begun, timeout)
     except KeyboardInterrupt:
-        note("")
         _leave(request_id, "Interrupted")
     except TimeoutError:
         _leave(request_id, f"Not ready after {duration(time.monotonic() - begun)}")
-
-
-def _follow(face: "FaceClient", made: Any, begun: float, timeout: float | None) -> Any:
-    told, lost_at = "", None
-    while made["state"] in _WAITING:
-        left = _POLL_S if timeout is None else begun + timeout - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        try:
-            made = face.get("requests", made["id"], wait_s=min(left, _POLL_S))
-            if made["state"] in _WAITING:
-                told = _tell(face.get("requests", made["id"], "explain"), told, begun)
-            lost_at = None
-        except FaceUnreachableError as broken:
-            lost_at = lost_at or time.monotonic()
-            if time.monotonic() - lost_at > _LOST_S:
-                raise
-            told = _tell_words(f"{broken}; trying again", told, begun)
-            time.sleep(1)
     if made["state"] == "fulfilled":
         note(f"[{duration(time.monotonic() - begun)}] fulfilled")
-    else:
+    elif made["state"] not in _WAITING:
         complain(
-            f"Error: the request has {made['state']}: {made['reason'] or 'no reason is recorded'}",
+            f"Error: the request has {_ended(made['state'])}: "
+            f"{made['reason'] or 'no reason is recorded'}",
             remedy=f"`trellis request explain {made['id']}` says what was tried.",
         )
     return made
 
 
-def _tell(explanation: Any, told: str, begun: float) -> str:
-    return _tell_words(explanation["words"], told, begun)
+def _follow(
+    face: "FaceClient", made: Any, progress: Progress, begun: float, timeout: float | None
+) -> Any:
+    lost_at, poll_s = None, _FIRST_POLL_S
+    while made["state"] in _WAITING:
+        progress.tell(_words(made), ready_in_s=made["estimate_s"])
+        left = poll_s if timeout is None else begun + timeout - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        try:
+            made = face.get("requests", made["id"], wait_s=min(left, poll_s))
+            lost_at = None
+            if not progress.live:
+                poll_s = min(2 * poll_s, _MOST_POLL_S)
+        except FaceUnreachableError as broken:
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > _LOST_S:
+                raise
+            progress.tell(f"{broken}; trying again", ready_in_s=None)
+            time.sleep(1)
+    return made
 
 
-def _tell_words(words: str, told: str, begun: float) -> str:
-    if words != told:
-        note(f"[{duration(time.monotonic() - begun)}] {words}")
-    return words
+def _words(made: Any) -> str:
+    return str(made["reason"] or f"It is {made['state']}.")
+
+
+def _ended(state: str) -> str:
+    return "been cancelled" if state == "cancelled" else state
 
 
 def _leave(request_id: str, why: str) -> NoReturn:

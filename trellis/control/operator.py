@@ -47,7 +47,11 @@ _MARK = re.compile(r"[0-9a-f.-]{1,60}\Z")
 
 
 class Operator:
-    """See `trellis.control.board.Board` for what each method promises."""
+    """See `trellis.control.board.Board` for what each method promises.
+
+    Attributes:
+        notices: what is wrong with the daemon itself, by what it is about.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Operator:
         self._scheduling, self._providers, self._in_force = scheduling, providers, in_force
         self._measures, self._estimates = measures, estimates
         self._started_at = world.wall()
+        self.notices: dict[str, str] = {}
 
     # -------------------------------------------------------------------- nodes, requests
 
@@ -379,6 +384,7 @@ class Operator:
             mishaps=dict(recent.mishaps),
             wait_s=recent.wait_s(),
             boot_s=recent.boot_s(),
+            notices=tuple(self.notices.values()),
         )
 
     def last_event(self) -> int:

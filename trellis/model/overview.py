@@ -66,6 +66,7 @@ class Overview:
         at: that moment, in UTC seconds.
         started_at: since when the counts run: the start of the daemon.
         last_event: id of the newest event that it takes account of.
+        notices: what is wrong with the daemon itself, each a sentence for people.
         waiting: the requests that wait longest, oldest first.
         nodes: how many there are by state.
         slow: the nodes that have been longest in a state they should leave, longest first.
@@ -88,3 +89,4 @@ class Overview:
     mishaps: Mapping[str, Mishap]
     wait_s: Spread
     boot_s: Spread
+    notices: tuple[str, ...] = ()

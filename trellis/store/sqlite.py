@@ -3,8 +3,10 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
+import attrs
+import outcome
 import trio
 
 from trellis.errors import StoreFailedError
@@ -14,6 +16,14 @@ from trellis.store.schema import MIGRATIONS, Migration
 from trellis.store.sqlite_file import StoreReader, StoreWriter, explained
 
 T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class _Read:
+    """A read that waits for its turn, and what came of it."""
+
+    work: Callable[[StoreReader], Any]
+    came_of_it: outcome.Outcome[Any] | None = None
 
 
 class SqliteLog:
@@ -34,7 +44,9 @@ class SqliteLog:
         self._writer: StoreWriter | None = None
         self._reader: StoreReader | None = None
         self._write_turn: Final = trio.CapacityLimiter(1)
-        self._read_turn: Final = trio.CapacityLimiter(1)
+        self._reading: Final = trio.CapacityLimiter(1)
+        self._read_turn: Final = trio.Lock()
+        self._reads: list[_Read] = []
         self._failure: StoreFailedError | None = None
 
     async def open(self) -> Contents:
@@ -97,7 +109,7 @@ class SqliteLog:
         """See `Log.close`."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            await self._call(reader.close, self._read_turn)
+            await self._call(reader.close, self._reading)
         writer, self._writer = self._writer, None
         if writer is not None:
             await self._call(writer.close, self._write_turn)
@@ -109,10 +121,29 @@ class SqliteLog:
         return await self._call(lambda: work(writer), self._write_turn)
 
     async def _read(self, work: Callable[[StoreReader], T]) -> T:
-        reader = self._reader
-        if reader is None:
+        """Read in the thread, together with all reads that came while it was busy.
+
+        A hop to a thread costs many times a read while the loop is busy: each waits for the
+        interpreter's lock anew. Cancelled before its turn, a read is left for the next hop.
+        """
+        if self._reader is None:
             raise StoreFailedError(f"store {self._path} is closed")
-        return await self._call(lambda: work(reader), self._read_turn)
+        mine = _Read(work)
+        self._reads.append(mine)
+        async with self._read_turn:
+            if mine.came_of_it is None:
+                await self._call(self._read_all, self._reading)
+        assert mine.came_of_it is not None
+        return cast(T, mine.came_of_it.unwrap())
+
+    def _read_all(self) -> None:
+        reads, self._reads = self._reads, []
+        for read in reads:
+            if self._reader is None:
+                closed = StoreFailedError(f"store {self._path} is closed")
+                read.came_of_it = outcome.Error(closed)
+            else:
+                read.came_of_it = outcome.capture(read.work, self._reader)
 
     async def _call(self, work: Callable[[], T], turn: trio.CapacityLimiter) -> T:
         try:

@@ -186,6 +186,10 @@ class StatusAnswer(Struct, frozen=True, kw_only=True):
     started_at: Annotated[Time, Meta(description="When the daemon started. UTC.")]
     ready: Annotated[bool, Meta(description="Whether requests can be served.")]
     ready_detail: Annotated[str, Meta(description="What stands in the way.")]
+    notices: Annotated[
+        tuple[str, ...],
+        Meta(description="What is wrong with the daemon itself: a file that it did not take up."),
+    ]
     last_event: Annotated[
         str, Meta(description="The newest event in this; follow /events after it to miss nothing.")
     ]

@@ -46,6 +46,7 @@ def status_answer(board: Board, most: int) -> StatusAnswer:
         started_at=moment(seen.started_at),
         ready=ready,
         ready_detail=detail,
+        notices=seen.notices,
         last_event=str(seen.last_event),
         providers=tuple(
             _provider(provider, leaks[provider.name], seen.mishaps.get(provider.name))

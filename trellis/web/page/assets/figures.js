@@ -12,7 +12,8 @@ export function showFigures(status) {
   set("deployment", status.deployment);
   set("version", `Trellis ${status.version}`);
   const notice = document.getElementById("notice");
-  const words = status.ready ? "" : `Requests cannot be served: ${status.ready_detail}`;
+  const wrong = status.ready ? [] : [`Requests cannot be served: ${status.ready_detail}`];
+  const words = [...wrong, ...status.notices].join(" · ");
   if (notice.textContent !== words) {
     notice.textContent = words;
     notice.hidden = !words;

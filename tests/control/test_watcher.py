@@ -180,3 +180,30 @@ async def test_volumes_are_shown_before_anybody_waits_for_the_row(watched, autoj
         await watched.watcher.wait("0000000001", "server-1", active)
 
     assert {row.external_id for row in watched.attached} == {"server-1"}
+
+
+async def looks_in_a_boot(watched, waiters: int) -> int:
+    """How many lists twenty seconds of waiting cost, as often as that is known to take."""
+    before = len(watched.provider.lists)
+
+    async def wait(number):
+        watched.provider.rows = []
+        with trio.move_on_after(20):
+            await watched.watcher.wait(f"{number:010d}", f"server-{number}", active)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(waiters):
+            nursery.start_soon(wait, number)
+    return len(watched.provider.lists) - before
+
+
+async def test_one_who_waits_alone_costs_a_few_looks(watched, autojump_clock):
+    """He pays for each alone: a look for every second of a boot would be twenty calls a node."""
+    assert 5 <= await looks_in_a_boot(watched, 1) <= 10
+
+
+async def test_a_crowd_is_looked_for_often_and_each_costs_less(watched, autojump_clock):
+    looks = await looks_in_a_boot(watched, 50)
+
+    assert looks > 20
+    assert looks / 50 < 1

@@ -14,16 +14,18 @@ RECORDED = Path(__file__).parents[1] / "realcloud" / "real-api-samples.yaml"
 Reply = tuple[int, Any]
 
 
-def _service(kind: str) -> dict[str, Any]:
+def _service(kind: str, path: str = "") -> dict[str, Any]:
     endpoint = {"interface": "public", "region": "R1", "region_id": "R1"}
-    return {"type": kind, "name": kind, "endpoints": [{**endpoint, "url": f"http://{kind}.test/"}]}
+    url = f"http://{kind}.test/{path}"
+    return {"type": kind, "name": kind, "endpoints": [{**endpoint, "url": url}]}
 
 
 @asynccontextmanager
 async def answering(reply: Callable[[httpx.Request], Reply]) -> AsyncIterator[Running]:
-    """A cloud with compute, network and image services, all answered by *reply*."""
+    """A cloud with compute, network, image and volume services, all answered by *reply*."""
     async with running() as at:
-        at.cloud.catalog = [*CATALOG, _service("network"), _service("image")]
+        volumes = _service("volumev3", "v3/p1")
+        at.cloud.catalog = [*CATALOG, _service("network"), _service("image"), volumes]
 
         def on_call(request: httpx.Request) -> httpx.Response:
             status, body = reply(request)

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import yaml
 
+from trellis.errors import MisconfiguredError
 from trellis.http.message import Answer, Verb
 from trellis.model.names import NodeId
 from trellis.model.node import Resource, ResourceKind, Shape
@@ -78,6 +79,14 @@ class CannedSession:
     turns: list[tuple[str, Verb]] = attrs.field(factory=list)
     at: SessionHome = HOME
     cloud: str = "acme"
+    lacks: set[str] = attrs.field(factory=set)
+    looks: list[str] = attrs.field(factory=list)
+
+    async def endpoint(self, service: str) -> str:
+        self.looks.append(service)
+        if service in self.lacks:
+            raise MisconfiguredError(f"no {service} service in the catalog", cloud=self.cloud)
+        return f"http://{service}"
 
     async def request(
         self, service, method, path, *, label, json=None, params=None, turn_taken=False, **_

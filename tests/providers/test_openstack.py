@@ -557,10 +557,10 @@ async def test_floating_ip_in_doubt_is_deleted_by_its_description():
 
 
 @pytest.mark.parametrize(
-    "thing", [a_thing(ResourceKind.SERVER, None), a_thing(ResourceKind.VOLUME, "v")]
+    "thing", [a_thing(ResourceKind.SERVER, None), a_thing(ResourceKind.KEYPAIR, "k")]
 )
 async def test_what_cannot_be_deleted_here_is_said(thing):
-    """A server in doubt is looked for with find; volumes are not made."""
+    """A server in doubt is looked for with find; keypairs are not made."""
     session = CannedSession()
 
     with pytest.raises(RejectedError):

@@ -9,7 +9,10 @@ import attrs
 import httpx
 import trio
 
+from trellis.config.addresses import ListenAddress
 from trellis.sim.cloud import CloudSpec, Latency, Lognormal, SimCloud, SimTransport
+from trellis.sim.serving.front import Front, root_of
+from trellis.sim.serving.http import listener, serve_http
 
 INSTANT = Latency.of(Lognormal(0.0, 0.0))
 QUICK = {
@@ -105,6 +108,23 @@ async def session_of(cloud: SimCloud) -> AsyncIterator[Session]:
         session = Session(cloud, client)
         await session.learn()
         yield session
+
+
+@asynccontextmanager
+async def served_session_of(seed: int = 1, **changes: Any) -> AsyncIterator[Session]:
+    """A session over a socket of loopback, with a cloud of one's own behind it."""
+    bound = listener(ListenAddress.from_text("127.0.0.1:0"))
+    url = "http://{}:{}".format(*bound.socket.getsockname()[:2])
+    spec = CloudSpec(**{"name": "test", **QUICK, **changes})
+    cloud = SimCloud(spec, random=Random(seed), root=root_of(url, spec.name))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_http, bound, Front({spec.name: cloud}))
+        # No time limit: on a clock that jumps it would be over before the answer is there.
+        async with httpx.AsyncClient(timeout=None, verify=False, trust_env=False) as client:
+            session = Session(cloud, client)
+            await session.learn()
+            yield session
+        nursery.cancel_scope.cancel()
 
 
 def cloud_of(seed: int = 1, **changes: Any) -> SimCloud:

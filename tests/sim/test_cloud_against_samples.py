@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 import yaml
-from cloud_session import Session, cloud_of, password_login, session_of
+from cloud_session import Session, cloud_of, password_login, served_session_of, session_of
 
 from trellis.sim.cloud import FlavorSpec, ImageSpec, NetworkSpec, Quota
 from trellis.sim.cloud.spec import Faults
@@ -406,28 +406,46 @@ def differences(real: Any, ours: Any, place: str = "") -> list[str]:
     return []
 
 
+async def hold_against_the_real_one(session: Session, case: str, scene: Scene) -> None:
+    """Same status, same fields and types; an error in the same words."""
+    stage = Stage(session)
+    await scene(stage)
+
+    answer = await sent(stage, case)
+
+    real = stage.translated(RECORDED[case]["response"])
+    ours = None
+    if answer.content:
+        is_json = "json" in answer.headers["content-type"]
+        ours = answer.json() if is_json else answer.text
+    assert answer.status_code == real["status"], answer.text
+    kind = real["headers"].get("Content-Type")
+    if kind is not None and real["status"] not in (202, 204):
+        assert answer.headers["Content-Type"].lower() == kind.lower()
+    if real["status"] >= 400:
+        assert ours == real["body"]
+    else:
+        assert differences(real.get("body"), ours) == []
+
+
+def spec_for(special: dict[str, Any]) -> dict[str, Any]:
+    return {"flavors": FLAVORS, "images": IMAGES, "networks": NETWORKS, **special}
+
+
 @pytest.mark.parametrize(("case", "scene", "special"), CASES, ids=[case for case, _, _ in CASES])
 async def test_answer_is_as_a_real_cloud_gives_it(
     case: str, scene: Scene, special: dict[str, Any], autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Same status, same fields and types; an error in the same words."""
-    spec = {"flavors": FLAVORS, "images": IMAGES, "networks": NETWORKS, **special}
-    async with session_of(cloud_of(**spec)) as session:
-        stage = Stage(session)
-        await scene(stage)
+    """In process."""
+    async with session_of(cloud_of(**spec_for(special))) as session:
+        await hold_against_the_real_one(session, case, scene)
 
-        answer = await sent(stage, case)
 
-        real = stage.translated(RECORDED[case]["response"])
-        ours = None
-        if answer.content:
-            is_json = "json" in answer.headers["content-type"]
-            ours = answer.json() if is_json else answer.text
-        assert answer.status_code == real["status"], answer.text
-        kind = real["headers"].get("Content-Type")
-        if kind is not None and real["status"] not in (202, 204):
-            assert answer.headers["Content-Type"].lower() == kind.lower()
-        if real["status"] >= 400:
-            assert ours == real["body"]
-        else:
-            assert differences(real.get("body"), ours) == []
+@pytest.mark.parametrize(("case", "scene", "special"), CASES, ids=[case for case, _, _ in CASES])
+async def test_answer_is_as_a_real_cloud_gives_it_over_http(
+    case: str, scene: Scene, special: dict[str, Any], mock_clock: trio.testing.MockClock
+) -> None:
+    """Over a socket: what HTTP adds or takes away makes no difference."""
+    mock_clock.autojump_threshold = 0.01
+    async with served_session_of(**spec_for(special)) as session:
+        await hold_against_the_real_one(session, case, scene)

@@ -285,3 +285,24 @@ async def test_a_lognormal_of_nothing_is_nothing(autojump_clock):
     async with session_of(cloud_of(boot=Lognormal(0.0, math.inf))) as session:
         server_id = await session.create()
         assert (await session.show(server_id))["status"] == "ACTIVE"
+
+
+async def test_a_deleted_server_comes_back_once(autojump_clock):
+    """Gone, and a minute later there again with its id; deleted once more it stays away."""
+    faults = Faults(come_back=1.0, come_back_s=60.0)
+    async with session_of(cloud_of(faults=faults)) as session:
+        server_id = await session.create_active()
+        await session.call("DELETE", "compute", f"/servers/{server_id}")
+        await trio.sleep(5.0)
+        gone = await session.call("GET", "compute", f"/servers/{server_id}")
+        await trio.sleep(60.0)
+        back = await session.show(server_id)
+        (listed,) = await session.rows()
+        used = session.cloud.servers()
+        await session.call("DELETE", "compute", f"/servers/{server_id}")
+        await trio.sleep(100.0)
+
+        assert gone.status_code == 404
+        assert (back["status"], back["addresses"], listed["id"]) == ("ACTIVE", {}, server_id)
+        assert len(used) == 1
+        assert session.cloud.servers() == ()

@@ -151,3 +151,35 @@ def test_quota_and_errors_are_read(sdk):
     assert quota.floating_ips["limit"] == 50
     with pytest.raises(openstack.exceptions.NotFoundException, match="could not be found"):
         sdk.compute.get_server("00000000-0000-0000-0000-000000000000")
+
+
+def test_a_server_that_boots_from_a_volume_is_driven(sdk, clock):
+    """The SDK makes it as it makes all such, sees its volume, and sees it go."""
+    network = sdk.network.find_network("ci-net", ignore_missing=False)
+    made = sdk.create_server(
+        name="booting",
+        image="tiny",
+        flavor="ci-1c-1g",
+        network=network.id,
+        boot_from_volume=True,
+        volume_size=8,
+        terminate_volume=True,
+        wait=False,
+        auto_ip=False,
+    )
+    clock.now += 11.0
+    (attached,) = sdk.compute.get_server(made.id).attached_volumes
+    (volume,) = sdk.block_storage.volumes()
+    limits = sdk.block_storage.get_limits().absolute
+
+    assert volume.id == attached["id"]
+    assert (volume.status, volume.size, volume.is_bootable) == ("in-use", 8, True)
+    assert volume.attachments[0]["server_id"] == made.id
+    assert (limits.max_total_volumes, limits.total_volumes_used) == (100, 1)
+    assert limits.total_gigabytes_used == 8
+
+    sdk.compute.delete_server(made.id)
+    clock.now += 10.0
+    assert list(sdk.compute.servers()) == []
+    clock.now += 10.0
+    assert list(sdk.block_storage.volumes()) == []

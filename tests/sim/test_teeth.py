@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from trellis.control import life
+from trellis.control.attached import Attached
 from trellis.control.life import Life
 from trellis.control.port import Port
 from trellis.control.quota import Quota
@@ -59,6 +60,7 @@ def story(
     every_s: float = 4.0,
     sweep: str = "delete",
     most: int = 50,
+    volume: str = "",
 ) -> Scenario:
     """One cloud of two zones, sixty requests within some minutes."""
     end = 360.0
@@ -76,7 +78,7 @@ providers:
       - name: main
         max-servers: {most}
         networks: [{networks[0].name}]
-        labels: [{{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}}]
+        labels: [{{name: small, cloud-image: tiny, flavor-name: ci-1c-1g{volume}}}]
 """
     return Scenario(
         name=name,
@@ -117,6 +119,14 @@ CROWDED = story(
 )
 STRANGE = story("strange", strangers=Strangers(servers_at_start=3, every_s=60.0, stay_s=900.0))
 LAGGING = story("lagging", faults=Faults(list_lag_s=40.0))
+BOOTING = story(
+    "booting",
+    volume=", boot-from-volume: true, volume-size: 20",
+    faults=Faults(leak_volume=0.3, stuck_volume=0.1, stuck_volume_s=120.0),
+    strangers=Strangers(volumes_at_start=2),
+    cancel=0.3,
+    kills=6,
+)
 SETS = story("sets", sizes=(0.0, 1.0))
 
 
@@ -234,6 +244,32 @@ def forgets_floating_ips(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(life, "DELETE_ORDER", order)
 
 
+def forgets_volumes(patch: pytest.MonkeyPatch) -> None:
+    """A node's volume is left to the cloud, and no look at it proves it gone."""
+    order = tuple(x for x in life.DELETE_ORDER if x is not ResourceKind.VOLUME)
+    patch.setattr(life, "DELETE_ORDER", order)
+
+
+def looks_at_ready_volumes_only(patch: pytest.MonkeyPatch) -> None:
+    """What a server has is recorded when it is active: of a launch cut short nobody knows."""
+    see = Attached.see
+
+    def late(self, row):
+        if row.state is InstanceState.ACTIVE:
+            see(self, row)
+
+    patch.setattr(Attached, "see", late)
+
+
+def takes_any_volume(patch: pytest.MonkeyPatch) -> None:
+    """Whatever looks like a volume of nova's is held to be ours."""
+
+    async def ours(self, external_id):
+        return NodeId("0000000001")
+
+    patch.setattr(Attached, "whose", ours)
+
+
 def splits_sets(patch: pytest.MonkeyPatch) -> None:
     """The nodes of a request come from wherever there is room."""
     new_node = Scheduling._new_node
@@ -270,6 +306,9 @@ CASES: list[tuple[Bug, Scenario, str]] = [
     (forgets_what_is_building, CROWDED, "P6"),
     (cancel_forgets_nodes, TIDY, "P2"),
     (forgets_floating_ips, TIDY, "P2"),
+    (forgets_volumes, BOOTING, "P2"),
+    (looks_at_ready_volumes_only, BOOTING, "P2"),
+    (takes_any_volume, BOOTING, "P2"),
     (splits_sets, SETS, "P9"),
     (sweeps_everything, STRANGE, "P2"),
 ]
@@ -285,7 +324,7 @@ def test_a_daemon_with_a_bug_is_caught(bug, scenario, promise, monkeypatch):
     assert promise in broken
 
 
-STORIES = [KILLED, LOSSY, TIDY, CROWDED, STRANGE, LAGGING, SETS]
+STORIES = [KILLED, LOSSY, TIDY, CROWDED, STRANGE, LAGGING, BOOTING, SETS]
 
 
 @pytest.mark.parametrize("scenario", STORIES, ids=lambda x: x.name)

@@ -26,7 +26,9 @@ LONGEST_S = 30.0
 FIRST_LOOK = 0.3
 """Share of the usual time before which nothing is expected."""
 LOOK_SHARE = 0.04
-"""Pause between looks as a share of the time waited so far."""
+"""Pause between looks as a share of the time waited so far, where many share a look."""
+ALONE_SHARE, ALONE_S = 0.2, 2.0
+"""The same share and the shortest pause for one who waits alone, and pays each look alone."""
 PROJECT_CHANGED_S = 10.0
 LOOK_ONCE_S = 60.0
 """After so long without a row, one machine is asked for by itself (a list may skip a cell)."""
@@ -199,17 +201,23 @@ class Watcher:
         """Seconds to the next list: in proportion to how long the most impatient has waited.
 
         Nothing is due before a part of the usual time is over; what is long overdue is looked
-        for ever more seldom. What a list adds to a wait is thus a small share of that wait.
+        for ever more seldom. What a list adds to a wait is thus a small share of that wait. A
+        list costs the cloud a call however many wait for it: few who wait are looked for less
+        often than many, so that a node costs about the same number of calls.
         """
+        if not self._waiting:
+            return math.inf
         now = trio.current_time()
-        soonest = LONGEST_S if self._waiting else math.inf
+        soonest = LONGEST_S
+        crowd = math.sqrt(len(self._waiting))
+        share, shortest_s = max(LOOK_SHARE, ALONE_SHARE / crowd), max(SHORTEST_S, ALONE_S / crowd)
         for waiter in self._waiting.values():
             kind = "go" if waiter.accept is is_gone else "appear"
             age_s = now - waiter.since
             due_s = FIRST_LOOK * self._lasts[kind].mean_s - age_s
-            pause_s = due_s if due_s > 0 else age_s * LOOK_SHARE
-            if pause_s <= SHORTEST_S:
-                return SHORTEST_S
+            pause_s = due_s if due_s > 0 else age_s * share
+            if pause_s <= shortest_s:
+                return shortest_s
             soonest = min(soonest, pause_s)
         return soonest
 

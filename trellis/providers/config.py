@@ -49,6 +49,9 @@ class OpenStackLabelConfig(PoolLabelConfig):
         config_drive: whether the server gets a config drive; what the cloud needs if left out.
         instance_properties: metadata of the server.
         networks: names or ids of the networks; the pool's if left out.
+        boot_from_volume: whether a server boots from a volume made of the image, which is
+            deleted with it; for flavors without a disk, and clouds whose disks are volumes.
+        volume_size: size of that volume in GiB.
         username: the user to log in as.
         connection_type: how to connect: ``ssh`` unless the image has something else.
         connection_port: the port to connect to.
@@ -66,6 +69,8 @@ class OpenStackLabelConfig(PoolLabelConfig):
     config_drive: bool | None = None
     instance_properties: Mapping[str, str] = attrs.field(factory=dict, validator=_fits_metadata)
     networks: tuple[str, ...] = ()
+    boot_from_volume: bool = False
+    volume_size: int = attrs.field(default=50, validator=at_least(1))
 
     def __attrs_post_init__(self) -> None:
         if (self.image is None) == (self.cloud_image is None):

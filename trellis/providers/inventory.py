@@ -59,7 +59,8 @@ class Resolver:
     """Looks up every configured label once; asks the cloud only for kinds that are named.
 
     Args:
-        images_of: an image of ours is looked for by the properties of this deployment.
+        deployment: an image of ours is looked for by the properties of this deployment.
+        lacks_volumes: why the cloud has no block storage; "" if it has, or none is wanted.
     """
 
     config: OpenStackProviderConfig
@@ -70,6 +71,7 @@ class Resolver:
     facts: NetworkFacts
     deployment: str
     project_id: str
+    lacks_volumes: str = ""
     missing: dict[tuple[str, str], str] = attrs.field(factory=dict)
     found: dict[tuple[str, str], Resolved] = attrs.field(factory=dict)
     _images: dict[tuple[str, str], ImageRow | None] = attrs.field(factory=dict)
@@ -184,9 +186,12 @@ class Resolver:
     ) -> Resolved:
         flavor = choose_flavor(flavors, name=label.flavor_name, min_ram=label.min_ram)
         image = await self._image(label)
-        if flavor.ram < image.min_ram or 0 < flavor.disk < image.min_disk:
+        volume_gib = self._volume_gib(label)
+        disk_gib = volume_gib or flavor.disk
+        if flavor.ram < image.min_ram or 0 < disk_gib < image.min_disk:
+            disk = f"volume-size {volume_gib}" if volume_gib else f"{flavor.disk}"
             raise MissingError(
-                f"flavor {flavor.name!r} ({flavor.ram} MiB, {flavor.disk} GiB) is too small for "
+                f"flavor {flavor.name!r} ({flavor.ram} MiB, {disk} GiB) is too small for "
                 f"image {image.name!r} ({image.min_ram} MiB, {image.min_disk} GiB)"
             )
         if label.key_name and keys is not None and label.key_name not in keys:
@@ -205,8 +210,10 @@ class Resolver:
                 cores=flavor.vcpus,
                 ram_mib=flavor.ram,
                 floating_ips=1 if floats else 0,
+                volumes=1 if volume_gib else 0,
+                volume_gib=volume_gib,
             ),
-            disk_gib=flavor.disk,
+            disk_gib=disk_gib,
         )
         offer = Offer(
             pool=pool.name,
@@ -216,6 +223,15 @@ class Resolver:
             login=pool.login(label),
         )
         return Resolved(offer=offer, networks=networks, security_groups=place.security_groups)
+
+    def _volume_gib(self, label: OpenStackLabelConfig) -> int:
+        """The size of the volume it boots from; 0 boots from the flavor's own disk."""
+        if not label.boot_from_volume:
+            return 0
+        if self.lacks_volumes:
+            # Nova would make volumes all the same, perhaps, and nobody could delete those it left.
+            raise MissingError(f"boot-from-volume needs block storage: {self.lacks_volumes}")
+        return label.volume_size
 
 
 def _pool_zones(pool: OpenStackPoolConfig, zones: Sequence[str] | None) -> tuple[str, ...]:

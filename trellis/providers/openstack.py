@@ -1,4 +1,4 @@
-"""The stock OpenStack provider: each method of the SPI as calls to nova, neutron and glance."""
+"""The stock OpenStack provider: the methods of the SPI as calls to nova, neutron and others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,9 +24,10 @@ from trellis.openstack.image import Image
 from trellis.openstack.network import Network
 from trellis.openstack.quirks import STOCK, Quirks
 from trellis.openstack.session import Session
+from trellis.openstack.volume import BlockStorage
 from trellis.providers.addresses import choose_addresses
 from trellis.providers.config import OpenStackProviderConfig
-from trellis.providers.deletion import delete_port, delete_server
+from trellis.providers.deletion import delete_port, delete_server, delete_volume
 from trellis.providers.floating import FloatingIps, ports_left_behind
 from trellis.providers.inventory import Resolved, Resolver
 from trellis.providers.limits import read_limits
@@ -41,6 +42,7 @@ from trellis.providers.rows import (
     state_of,
     tag_of,
 )
+from trellis.providers.volumes import Volumes
 from trellis.spi.provider import (
     Capability,
     Gone,
@@ -99,6 +101,11 @@ class OpenStackProvider:
         self._lists_in_full = self.quirks.ignores_changes_since
         may_lie = self.quirks.floating_ip_delete_may_lie
         self._floating = FloatingIps(self.network, session.cloud, may_lie)
+        self.volumes = Volumes(
+            BlockStorage(session, config.api_timeout),
+            any(label.boot_from_volume for pool in config.pools for label in pool.labels),
+            config.name,
+        )
         capabilities = set()
         if not self.quirks.ignores_changes_since:
             capabilities.add(Capability.CHANGES_SINCE)
@@ -128,6 +135,7 @@ class OpenStackProvider:
         home = await self.home()
         async with self._reading:
             facts = self._facts = await self._read_facts()
+        await self.volumes.look()
         resolver = Resolver(
             config=self.config,
             quirks=self.quirks,
@@ -137,6 +145,7 @@ class OpenStackProvider:
             facts=facts,
             deployment=self.deployment,
             project_id=home.project_id,
+            lacks_volumes=self.volumes.lacking,
         )
         await resolver.run()
         self._found = resolver.found
@@ -147,9 +156,11 @@ class OpenStackProvider:
         )
 
     async def limits(self) -> QuotaReading:
-        """Nova's limits, and neutron's quota of floating IPs where they are wanted."""
+        """Nova's limits, and the quotas of floating IPs and volumes where they are wanted."""
         network = self.network if self._wants_floating else None
-        return await read_limits(self.compute, network, (await self.home()).project_id)
+        project_id = (await self.home()).project_id
+        storage = await self.volumes.service()
+        return await read_limits(self.compute, network, storage, project_id)
 
     async def _network_facts(self) -> NetworkFacts:
         """What is known of the networks, read at the first need and with each inventory."""
@@ -206,8 +217,10 @@ class OpenStackProvider:
         label = self.config.find_label(intent.pool, intent.label)
         assert label is not None
         config_drive = label.config_drive
+        size = intent.shape.resources
         return ServerRequest(
             name=intent.name,
+            volume_gib=size.volume_gib if size.volumes else None,
             flavor_id=intent.shape.flavor_id,
             image_id=intent.shape.image_id,
             networks=resolved.networks,
@@ -300,6 +313,7 @@ class OpenStackProvider:
             tag=tag,
             updated=row.updated or "",
             created_at=seconds_of(row.created),
+            volumes=tuple([volume.id for volume in row.volumes]) if row.volumes else (),
         )
 
     def addresses(self, row: ServerRow, facts: NetworkFacts) -> Addresses | None:
@@ -335,15 +349,17 @@ class OpenStackProvider:
     # ------------------------------------------------------------------------ deleting
 
     async def find_leftovers(self) -> tuple[Leftover, ...]:
-        """Floating IPs with a tag of Trellis, and ports whose server may be gone.
+        """Floating IPs with a tag of Trellis, and ports and volumes whose server may be gone.
 
-        Nova deletes the ports it made; those it left behind are DOWN and name their server,
-        which alone says whose they are. Volumes and keypairs are not made.
+        Nova deletes the ports and volumes it made, but not always. A port that is DOWN names its
+        server, which alone says whose it is; of a volume only its id does, by what was recorded
+        when it was attached. Keypairs are not made.
         """
+        volumes = await self.volumes.leftovers()
         if self.quirks.lacks_neutron or not (await self._network_facts()).usable:
-            return ()
+            return volumes
         floating = () if self.quirks.gives_public_addresses else await self._floating.leftovers()
-        return (*floating, *await ports_left_behind(self.network))
+        return (*floating, *await ports_left_behind(self.network), *volumes)
 
     async def delete_step(self, resource: Resource, tag: Tag) -> Gone:
         """Tell the cloud to delete one thing, or see that it is gone.
@@ -364,6 +380,8 @@ class OpenStackProvider:
                 return await self._at_home(lambda: self._floating.delete_of(tag))
             case ResourceKind.PORT if external_id is not None:
                 return await self._at_home(lambda: delete_port(self.network, external_id))
+            case ResourceKind.VOLUME if external_id is not None:
+                return await self._at_home(lambda: delete_volume(self.volumes.storage, external_id))
             case _:
                 raise RejectedError(
                     f"there is no way to delete a {resource.kind.value} without its id"

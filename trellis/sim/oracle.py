@@ -124,6 +124,7 @@ def _nothing_left(clouds: Mapping[str, SimCloud]) -> list[Violation]:
         for kind, things in (
             ("floating IP", cloud.floating_ips()),
             ("port", cloud.ports()),
+            ("volume", cloud.volumes()),
             ("keypair", cloud.keypairs()),
         ):
             for thing in things:

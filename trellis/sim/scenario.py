@@ -71,6 +71,8 @@ class Scenario:
     Attributes:
         configuration: text of a ``trellis.yaml``; its clouds are named as `clouds`.
         kills: how many times the daemon is killed.
+        changes: how many times the configuration is changed under way; it is the one given
+            again when the faults end.
         faults_end: age of the clouds at which every fault is over and no kill comes any more.
         patience_s: every request must be fulfilled so long after that.
         settle_s: so long after the demand has ended the clouds must hold nothing of ours.
@@ -84,6 +86,11 @@ class Scenario:
     faults_end: float
     patience_s: float = 30 * MINUTE
     settle_s: float = 75 * MINUTE
+    changes: int = 0
+
+
+_VOLUME: Final = {"alpha": ", boot-from-volume: true, volume-size: 20"}
+"""By cloud, what its label ``large`` boots from."""
 
 
 def _configuration(pools: Mapping[str, tuple[int, str]]) -> str:
@@ -102,7 +109,7 @@ def _configuration(pools: Mapping[str, tuple[int, str]]) -> str:
         networks: [{network}]
         labels:
           - {{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}}
-          - {{name: large, cloud-image: tiny, flavor-name: ci-2c-4g}}"""
+          - {{name: large, cloud-image: tiny, flavor-name: ci-2c-4g{_VOLUME.get(cloud, "")}}}"""
         for cloud, (most, network) in pools.items()
     )
     return f"""
@@ -128,12 +135,18 @@ _TROUBLE: Final = Faults(
     stuck_delete=0.01,
     stuck_delete_s=900.0,
     delete_error=0.01,
+    leak_volume=0.1,
+    stuck_volume=0.05,
+    stuck_volume_s=300.0,
     list_lag_s=2.0,
 )
 
 
 def rough() -> Scenario:
-    """Three clouds with every fault of the core, strangers, outages, and kills."""
+    """Three clouds with every fault of the core, strangers, outages, and kills.
+
+    On alpha the label ``large`` boots from volumes.
+    """
     end = 8 * MINUTE
     trouble = (FaultWindow(start=0.0, end=end, faults=_TROUBLE),)
     return Scenario(
@@ -144,8 +157,10 @@ def rough() -> Scenario:
                 number=0,
                 zones=("az1", "az2"),
                 networks=direct_networks(),
-                quota=Quota(instances=110, cores=240, ram_mib=800_000),
-                strangers=Strangers(servers_at_start=3, every_s=120.0, stay_s=300.0),
+                quota=Quota(instances=110, cores=240, ram_mib=800_000, volumes=60, gigabytes=1000),
+                strangers=Strangers(
+                    servers_at_start=3, volumes_at_start=2, every_s=120.0, stay_s=300.0
+                ),
                 fault_windows=trouble,
             ),
             CloudSpec(
@@ -177,6 +192,7 @@ def rough() -> Scenario:
         ),
         demand=DemandSpec(requests=260, every_s=1.0, use=Lognormal(60.0, 240.0)),
         kills=8,
+        changes=4,
         faults_end=end,
     )
 
@@ -188,7 +204,7 @@ def calm() -> Scenario:
         attrs.evolve(cloud, fault_windows=(), outages=(), strangers=Strangers(), rate_limits=())
         for cloud in base.clouds
     )
-    return attrs.evolve(base, name="calm", clouds=clouds, kills=0, faults_end=0.0)
+    return attrs.evolve(base, name="calm", clouds=clouds, kills=0, changes=0, faults_end=0.0)
 
 
 SCENARIOS: Final = {"rough": rough, "calm": calm}

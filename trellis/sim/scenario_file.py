@@ -15,9 +15,10 @@ from trellis.config.document import Path as KeyPath
 from trellis.config.loading import faults_within, in_order, load, read_tree
 from trellis.config.structure import INVALID, Structurer, near, plain
 from trellis.errors import ConfigError
+from trellis.plugin_host import PluginHost, built_in_plugins
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.scenario import DEFAULT_LABELS, DemandSpec, Scenario, between
-from trellis.sim.simulate import builtin_types
+from trellis.spi.registry import ProviderRegistry
 
 _MOST_CLOUDS: Final = 16
 _YEAR_S: Final = 365 * 86_400.0
@@ -39,13 +40,62 @@ class _File:
     configuration: Any
     demand: DemandSpec
     kills: int = attrs.field(default=0, validator=between(0, 1000))
+    changes: int = attrs.field(default=0, validator=between(0, 1000))
     faults_end: float = attrs.field(default=0.0, validator=between(0.0, _YEAR_S))
     patience_s: float = attrs.field(default=1800.0, validator=between(1.0, _YEAR_S))
     settle_s: float = attrs.field(default=4500.0, validator=between(1.0, _YEAR_S))
 
     def __attrs_post_init__(self) -> None:
-        if self.kills and not self.faults_end:
-            raise ValueError("kills happen until faults-end, which must then be above 0")
+        if (self.kills or self.changes) and not self.faults_end:
+            raise ValueError("kills and changes come until faults-end, which must be above 0")
+
+
+@attrs.frozen(kw_only=True)
+class _CloudsFile:
+    clouds: tuple[CloudSpec, ...] = attrs.field(validator=_clouds)
+    configuration: Any = None
+    demand: Any = None
+    kills: Any = None
+    changes: Any = None
+    faults_end: Any = None
+    patience_s: Any = None
+    settle_s: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class ServedScenario:
+    """Clouds to be served over HTTP.
+
+    Attributes:
+        configuration: text of a ``trellis.yaml`` for them; None if the file has none.
+    """
+
+    name: str
+    clouds: tuple[CloudSpec, ...]
+    configuration: str | None
+
+
+def load_clouds(path: Path) -> ServedScenario:
+    """Read the clouds of a scenario, and its configuration if it has one.
+
+    What only a simulation needs (demand, kills) may stand there and is not looked at.
+
+    Args:
+        path: the file; its name becomes the scenario's.
+
+    Raises:
+        ConfigError: with every fault that can be seen at once, in the order of the file.
+    """
+    tree, faults = read_tree(path)
+    _number_clouds(tree)
+    structurer = Structurer(folder=path.parent)
+    found = structurer.instance(tree, _CloudsFile, ())
+    faults += structurer.faults
+    tree.entries.pop("demand", None)
+    text = _configuration(tree, path, faults)
+    if faults or found is INVALID:
+        raise ConfigError(in_order(faults, str(path)))
+    return ServedScenario(name=path.stem, clouds=found.clouds, configuration=text)
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -62,25 +112,7 @@ def load_scenario(path: Path) -> Scenario:
     structurer = Structurer(folder=path.parent)
     found = structurer.instance(tree, _File, ())
     faults += structurer.faults
-    text = ""
-    settings = tree.get("configuration")
-    if isinstance(settings, Mapping):
-        where: KeyPath = ("configuration",)
-        faults += faults_within(settings, builtin_types(), folder=path.parent, path=where)
-        faults += _reference_faults(tree, settings, where)
-        text = yaml.safe_dump(plain(settings), sort_keys=False)
-    elif isinstance(settings, Scalar) and isinstance(settings.value, str):
-        named = path.parent / settings.value
-        try:
-            load(named, builtin_types())
-        except ConfigError as error:
-            raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
-        other, _ = read_tree(named)
-        text = named.read_text(encoding="utf-8-sig")
-        faults += [attrs.evolve(x, mark=settings.mark) for x in _reference_faults(tree, other, ())]
-    elif settings is not None:
-        message = "expected a configuration, or the path of one"
-        faults.append(Fault(settings.mark, ("configuration",), message))
+    text = _configuration(tree, path, faults) or ""
     if faults or found is INVALID:
         raise ConfigError(in_order(faults, str(path)))
     return Scenario(
@@ -89,10 +121,34 @@ def load_scenario(path: Path) -> Scenario:
         configuration=text,
         demand=found.demand,
         kills=found.kills,
+        changes=found.changes,
         faults_end=found.faults_end,
         patience_s=found.patience_s,
         settle_s=found.settle_s,
     )
+
+
+def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None:
+    """The text of the configuration that stands in a file or is named there; adds its faults."""
+    settings = tree.get("configuration")
+    if isinstance(settings, Mapping):
+        where: KeyPath = ("configuration",)
+        faults += faults_within(settings, _builtin_types(), folder=path.parent, path=where)
+        faults += _reference_faults(tree, settings, where)
+        return yaml.safe_dump(plain(settings), sort_keys=False)
+    if isinstance(settings, Scalar) and isinstance(settings.value, str):
+        named = path.parent / settings.value
+        try:
+            load(named, _builtin_types())
+        except ConfigError as error:
+            raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
+        other, _ = read_tree(named)
+        faults += [attrs.evolve(x, mark=settings.mark) for x in _reference_faults(tree, other, ())]
+        return named.read_text(encoding="utf-8-sig")
+    if settings is not None:
+        message = "expected a configuration, or the path of one"
+        faults.append(Fault(settings.mark, ("configuration",), message))
+    return None
 
 
 def _number_clouds(tree: Mapping) -> None:
@@ -150,3 +206,8 @@ def _mappings(tree: Tree | None) -> list[Mapping]:
 def _text(tree: Mapping, key: str) -> str | None:
     value = tree.get(key)
     return value.value if isinstance(value, Scalar) and isinstance(value.value, str) else None
+
+
+def _builtin_types() -> ProviderRegistry:
+    """The provider types that come with Trellis; a scenario knows no others."""
+    return PluginHost(built_in_plugins()).providers

@@ -61,7 +61,7 @@ class Instance:
         needs_public: it has addresses, and its configuration wants a public one it lacks.
         tag: None for machines that are not tagged as Trellis's.
         updated: the cloud's own time stamp, opaque.
-        ports: ids of the ports first seen attached, where the answer shows them.
+        volumes: ids of the volumes attached to it, where the answer shows them.
     """
 
     external_id: str
@@ -74,6 +74,7 @@ class Instance:
     tag: Tag | None = None
     updated: str = ""
     created_at: float | None = None
+    volumes: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +102,13 @@ class PublicAddress:
 
 @attrs.frozen(kw_only=True)
 class Leftover:
-    """A thing other than a server that carries our tag, or belongs to a server of ours."""
+    """A thing other than a server that carries our tag, or may be of a server of ours.
+
+    Attributes:
+        tag: None for what cannot carry one: ports and volumes that the cloud made by itself.
+        server_id: the server it belongs to, where it says so.
+        description: for a person: its address, its size and state.
+    """
 
     kind: ResourceKind
     external_id: str
@@ -230,7 +237,7 @@ class Provider(Protocol):
         ...
 
     async def find_leftovers(self) -> tuple[Leftover, ...]:
-        """List what carries our tag and is no server: floating IPs, keypairs, ports."""
+        """List what may be left of servers of ours: floating IPs, keypairs, ports, volumes."""
         ...
 
     async def delete_step(self, resource: Resource, tag: Tag) -> Gone:

@@ -28,6 +28,12 @@ class ServerFault(msgspec.Struct, frozen=True, gc=False):
     code: int = 0
 
 
+class AttachedVolume(msgspec.Struct, frozen=True, gc=False):
+    """A volume attached to a server."""
+
+    id: str
+
+
 class ServerRow(msgspec.Struct, frozen=True):
     """A server, in a list or by itself.
 
@@ -49,6 +55,9 @@ class ServerRow(msgspec.Struct, frozen=True):
     fault: ServerFault | None = None
     zone: str | None = msgspec.field(name="OS-EXT-AZ:availability_zone", default=None)
     task_state: str | None = msgspec.field(name="OS-EXT-STS:task_state", default=None)
+    volumes: list[AttachedVolume] = msgspec.field(
+        name="os-extended-volumes:volumes_attached", default_factory=list
+    )
     project_id: str | None = msgspec.field(name="tenant_id", default=None)
 
 
@@ -177,6 +186,8 @@ class ServerRequest:
         security_groups: names or ids; empty sends none, which means the project's default.
         user_data: as the guest shall see it; at most 65535 bytes once in base64.
         metadata: keys and values of at most 255 characters.
+        volume_gib: boots from a volume of this size that nova makes from the image, and deletes
+            with the server; None boots from the flavor's own disk.
         extra: further keys of the ``server`` object, for what only one cloud knows.
     """
 
@@ -190,6 +201,7 @@ class ServerRequest:
     user_data: str | None = attrs.field(default=None, repr=False)
     config_drive: bool = False
     metadata: Mapping[str, str] = attrs.field(factory=dict)
+    volume_gib: int | None = None
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     def body(self, microversion: str | None = None) -> dict[str, Any]:
@@ -219,6 +231,19 @@ class ServerRequest:
             server["user_data"] = base64.b64encode(self.user_data.encode()).decode()
         if self.config_drive:
             server["config_drive"] = True
+        if self.volume_gib is not None:
+            # The image is named by the volume alone: both would be two devices to boot from.
+            server["imageRef"] = ""
+            server["block_device_mapping_v2"] = [
+                {
+                    "boot_index": 0,
+                    "source_type": "image",
+                    "uuid": self.image_id,
+                    "destination_type": "volume",
+                    "volume_size": self.volume_gib,
+                    "delete_on_termination": True,
+                }
+            ]
         return {"server": {**server, **self.extra}}
 
 

@@ -1,4 +1,4 @@
-"""A simulated OpenStack cloud: Keystone v3, Nova v2.1, Neutron v2.0 and Glance v2 (read side).
+"""A simulated OpenStack cloud: Keystone v3 and v2.0, Nova v2.1, Neutron v2.0, Glance v2 (reads).
 
 `SimCloud` is a state machine over time: it has no task and no timer, and what it says follows
 from its `CloudSpec`, its random source, the clock and the calls made so far. `SimTransport` puts
@@ -13,6 +13,7 @@ from trellis.sim.cloud.spec import (
     Faults,
     FaultWindow,
     FlavorSpec,
+    IdentityVersions,
     ImageSpec,
     Latency,
     Lognormal,
@@ -26,6 +27,7 @@ from trellis.sim.cloud.spec import (
     floating_networks,
 )
 from trellis.sim.cloud.transport import SimTransport
+from trellis.sim.cloud.truth import Machine
 from trellis.sim.cloud.wire import Request, Response
 
 __all__ = [
@@ -35,10 +37,12 @@ __all__ = [
     "FaultWindow",
     "Faults",
     "FlavorSpec",
+    "IdentityVersions",
     "ImageSpec",
     "Latency",
     "Ledger",
     "Lognormal",
+    "Machine",
     "NetworkSpec",
     "Outage",
     "OutageKind",

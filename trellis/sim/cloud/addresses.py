@@ -1,18 +1,31 @@
 """IP addresses of a simulated network."""
 
 import ipaddress
+from collections.abc import Iterator
 
-from trellis.sim.cloud.spec import NetworkSpec
+from trellis.sim.cloud.spec import CloudSpec
 
 
-def cidr_of(network: NetworkSpec, block: int) -> str:
-    """The IPv4 range of a network: its own, or the one of its cloud's block.
+def cidrs_of(spec: CloudSpec, region: int) -> tuple[str, ...]:
+    """The IPv4 ranges of a region's networks: their own, or equal parts of the region's.
 
-    External ones lie in 100.64.0.0/10, which is nobody's on the Internet and is not RFC 1918.
+    What is reached from outside lies in the cloud's ``outside`` range for the region; by default
+    in 100.64.0.0/10, which is nobody's on the Internet and is not RFC 1918.
     """
-    if network.cidr is not None:
-        return network.cidr
-    return f"100.{64 + block}.0.0/16" if network.external else f"10.{64 + block}.0.0/16"
+    block = (spec.number * 4 + region) % 64
+    given = bool(spec.outside)
+    outside = spec.outside[region] if given else f"100.{64 + block}.0.0/16"
+    is_outside = [net.external or (given and net.reachable) for net in spec.networks]
+    public = _parts(outside, sum(is_outside))
+    private = _parts(f"10.{64 + block}.0.0/16", len(is_outside) - sum(is_outside))
+    own = [next(public if outer else private) for outer in is_outside]
+    return tuple(net.cidr or cidr for net, cidr in zip(spec.networks, own, strict=True))
+
+
+def _parts(cidr: str, count: int) -> Iterator[str]:
+    """So many equal parts of a range, as large as can be."""
+    deeper = max(0, count - 1).bit_length()
+    return map(str, ipaddress.IPv4Network(cidr).subnets(prefixlen_diff=deeper))
 
 
 class AddressPool:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import attrs
 import trio
 
-from trellis.sim.cloud.addresses import cidr_of
+from trellis.sim.cloud.addresses import cidrs_of
 from trellis.sim.cloud.compute import Compute
 from trellis.sim.cloud.faults import Bucket, FaultDice, Verdict
 from trellis.sim.cloud.identity import Identity
@@ -19,14 +19,16 @@ from trellis.sim.cloud.network_api import NetworkApi
 from trellis.sim.cloud.server_state import Server
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
-from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.cloud.spec import CloudSpec, Outage, OutageKind
 from trellis.sim.cloud.ssh import SshStream
 from trellis.sim.cloud.strangers import Stranger
 from trellis.sim.cloud.timeline import Timeline
-from trellis.sim.cloud.truth import LooseView, ServerView, server_view
+from trellis.sim.cloud.truth import LooseView, Machine, ServerView, server_view
+from trellis.sim.cloud.volume_api import VolumeApi
 from trellis.sim.cloud.wire import Request, Response, html
 
 _SSH: Final = 22
+_YEARS_S: Final = 1e9
 
 Keypairs = dict[str, dict[str, Any]]
 
@@ -70,6 +72,9 @@ class SimCloud:
         wall: UTC seconds, read once at its beginning; None begins in 2026-01-01.
         random: its own source of chance; two clouds never share one. None is seeded with 0.
         root: its URL, without a slash at the end; None is ``http://NAME.sim``.
+        ids: source of the ids, addresses and keys of what callers make. A cloud that is started
+            again with the same seed must not give a new server an old one's id: give it a
+            source of its own. None takes them from *random*, so that runs repeat.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class SimCloud:
         wall: Callable[[], float] | None = None,
         random: Random | None = None,
         root: str | None = None,
+        ids: Random | None = None,
     ) -> None:
         chance = Random(0) if random is None else random
         self.spec = spec
@@ -87,6 +93,7 @@ class SimCloud:
         self._timeline = Timeline(clock, wall)
         self._ledger = Ledger()
         self._calls = 0
+        self._ids = ids
         self._identity = Identity(spec, self._timeline, self._ledger, self.root, _branch(chance))
         self._dice = FaultDice(spec, self._timeline, _branch(chance))
         self._buckets = [Bucket(limit) for limit in spec.rate_limits]
@@ -103,7 +110,7 @@ class SimCloud:
             timeline=self._timeline,
             ledger=self._ledger,
             root=self.root,
-            ids=_branch(chance),
+            ids=_branch(chance) if self._ids is None else _branch(self._ids),
             lives=_branch(chance),
             project_id=self._identity.project_id,
             user_id=self._identity.user_id,
@@ -116,6 +123,8 @@ class SimCloud:
             "network": NetworkApi(site, servers.network),
             "image": ImageApi(site, servers),
         }
+        if self.spec.block_storage:
+            apis["volume"] = VolumeApi(site, servers.volumes)
         return Region(site=site, servers=servers, keypairs=keypairs, apis=apis)
 
     # ---------------------------------------------------------------------------- serving
@@ -123,7 +132,7 @@ class SimCloud:
     @property
     def auth_url(self) -> str:
         """What ``clouds.yaml`` names as ``auth_url``."""
-        return f"{self.root}/identity/v3"
+        return self._identity.auth_url
 
     @property
     def project_id(self) -> str:
@@ -139,7 +148,8 @@ class SimCloud:
         """Decide how a call fares on its way; to be asked once for each, at its beginning."""
         self._timeline.settle()
         service, segments, _ = self._taken(request.path)
-        return self._dice.judge(request, service, segments[1] if len(segments) > 1 else "")
+        place = 2 if service == "volume" else 1  # cinder's paths name the project first
+        return self._dice.judge(request, service, segments[place] if len(segments) > place else "")
 
     def note_lost(self, request: Request, verdict: Verdict) -> None:
         """Write down that a call's answer, or the call itself, was lost."""
@@ -207,8 +217,13 @@ class SimCloud:
     ) -> Response:
         if region is None:
             kind, response = self._identity.handle(request, segments)
-        else:
+            return self._count(request, service, kind, response)
+        site = region.site
+        site.asked_at = self._timeline.now if request.arrived is None else request.arrived
+        try:
             kind, response = region.apis[service].handle(request, segments)
+        finally:
+            site.asked_at = None
         return self._count(request, service, kind, response)
 
     def _count(self, request: Request, service: str, kind: str, response: Response) -> Response:
@@ -220,6 +235,16 @@ class SimCloud:
         return (region or next(iter(self._regions.values()))).site
 
     # -------------------------------------------------------------------------- the truth
+
+    @property
+    def now(self) -> float:
+        """The time of the cloud's clock, in whose seconds facts are told."""
+        return self._timeline.settle()
+
+    @property
+    def utc(self) -> float:
+        """The cloud's idea of UTC now, in seconds."""
+        return self._timeline.utc(self._timeline.settle())
 
     @property
     def ledger(self) -> Ledger:
@@ -268,6 +293,22 @@ class SimCloud:
             for port in region.servers.network.ports.values()
         )
 
+    def volumes(self) -> tuple[LooseView, ...]:
+        """Every volume that exists now; attached ones have a server."""
+        self._timeline.settle()
+        return tuple(
+            LooseView(
+                id=volume.id,
+                name=volume.name,
+                region=name,
+                who=volume.who,
+                description=f"{volume.size_gib} GiB, {volume.status}",
+                server_id=volume.server_id or None,
+            )
+            for name, region in self._regions.items()
+            for volume in region.servers.volumes.all.values()
+        )
+
     def keypairs(self) -> tuple[LooseView, ...]:
         """Every keypair that exists now."""
         return tuple(
@@ -276,11 +317,48 @@ class SimCloud:
             for keypair in region.keypairs
         )
 
+    def machines(self) -> tuple[Machine, ...]:
+        """Every server that is up and reached from outside, in the order of creation."""
+        self._timeline.settle()
+        return tuple(
+            machine
+            for name, region in self._regions.items()
+            for server in region.servers.live.values()
+            if (machine := _machine(name, region, server)) is not None
+        )
+
     def host_key(self, server_id: str) -> bytes:
         """The 32 bytes of a server's SSH host key."""
         return self._known(server_id)[1].host_key
 
     # ----------------------------------------------------------------------- interventions
+
+    def change(self, **changes: Any) -> None:
+        """Go on from now with another spec: other faults, outages, quota, limits, durations.
+
+        What was drawn already stays: servers that boot do so at their time. Names, regions and
+        what they offer do not change. New *faults* end the windows of others, and new
+        *rate_limits* begin with full buckets.
+        """
+        self._timeline.settle()
+        if "faults" in changes:
+            changes.setdefault("fault_windows", ())
+        self.spec = spec = attrs.evolve(self.spec, **changes)
+        self._dice.spec = spec
+        self._identity.spec = spec
+        if "rate_limits" in changes:
+            self._buckets = [Bucket(limit) for limit in spec.rate_limits]
+        for region in self._regions.values():
+            region.site.spec = spec
+            if spec.longest_lag_s > 0.0:
+                region.servers.keep_history()
+
+    def set_outage(self, kind: OutageKind | None) -> None:
+        """Be down from now on, until told otherwise; None ends every outage there is or will be."""
+        self._timeline.settle()
+        age = self._timeline.age
+        lasting = (Outage(start=age, end=age + _YEARS_S, kind=kind),) if kind else ()
+        self.change(outages=lasting)
 
     def revoke_all(self) -> None:
         """Make every token given out so far worthless."""
@@ -349,9 +427,9 @@ class SimCloud:
     def outside_ranges(self) -> list[ipaddress.IPv4Network]:
         """The address ranges in which servers of this cloud are reached from outside."""
         return [
-            ipaddress.IPv4Network(cidr_of(network, self.spec.number * 4 + number))
+            ipaddress.IPv4Network(cidr)
             for number, _ in enumerate(self.spec.regions)
-            for network in self.spec.networks
+            for network, cidr in zip(self.spec.networks, cidrs_of(self.spec, number), strict=True)
             if network.external or network.reachable
         ]
 
@@ -380,6 +458,31 @@ def connector(clouds: Iterable[SimCloud]) -> Callable[[str, int], Awaitable[trio
         raise OSError(errno.EHOSTUNREACH, f"no server at {host}")
 
     return connect
+
+
+def _machine(name: str, region: Region, server: Server) -> Machine | None:
+    if server.ssh_at is None:
+        return None
+    network = region.servers.network
+    addresses: list[str] = []
+    for port in network.ports_of.get(server.id, ()):
+        own = (port.ipv4, port.ipv6, *(ip.address for ip in port.floating))
+        addresses += [address for address in own if address in network.device_at]
+    if not addresses:
+        return None
+    addresses.sort(key=lambda address: ":" in address)
+    keypair = region.keypairs.get(server.key_name or "", {})
+    return Machine(
+        server_id=server.id,
+        name=server.name,
+        region=name,
+        address=addresses[0],
+        addresses=tuple(addresses),
+        ssh_at=server.ssh_at,
+        host_key=server.host_key,
+        public_key=keypair.get("public_key"),
+        state=server.now.status,
+    )
 
 
 def _branch(random: Random) -> Random:

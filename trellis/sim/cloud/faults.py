@@ -16,6 +16,7 @@ from trellis.sim.cloud.timeline import Timeline
 from trellis.sim.cloud.wire import Request, Response, answer, html, nova_fault
 
 _CHANGES: Final = ("POST", "PUT", "DELETE", "PATCH")
+_CAN_LOSE: Final = ("servers", "floatingips", "ports", "volumes", "os-keypairs")
 _EPSILON: Final = 1e-9
 
 
@@ -33,6 +34,10 @@ class Fate(enum.Enum):
     """The connection breaks before the answer."""
     BROKEN = "broken"
     """Answered with an error of the cloud's."""
+    CUT = "cut"
+    """The connection breaks in the middle of the answer."""
+    PAGE = "page"
+    """Answered 200 with a page in HTML by something in between."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,9 +66,18 @@ class FaultDice:
     """Decides the fate of calls; one source of chance, drawn in the order of the calls."""
 
     def __init__(self, spec: CloudSpec, timeline: Timeline, random: Random) -> None:
-        self._spec = spec
         self._timeline = timeline
         self._random = random
+        self.spec = spec
+
+    @property
+    def spec(self) -> CloudSpec:
+        """What the cloud is like now."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: CloudSpec) -> None:
+        self._spec = spec
         self._steady = not spec.fault_windows and not _any_call_fault(spec)
 
     def judge(self, request: Request, service: str, resource: str) -> Verdict:
@@ -71,7 +85,7 @@ class FaultDice:
 
         Args:
             request: the call.
-            service: identity, compute, network or image.
+            service: identity, compute, network, image or volume.
             resource: what it is about: the first part of the path below the version.
         """
         random, spec = self._random, self._spec
@@ -84,7 +98,7 @@ class FaultDice:
             return Verdict(fate=Fate.ANSWERED, latency_s=latency, acts_first=first)
         faults = spec.faults_at(self._timeline.age)
         changes = request.method in _CHANGES and service != "identity"
-        can_lose = changes and resource in ("servers", "floatingips", "ports", "os-keypairs")
+        can_lose = changes and resource in _CAN_LOSE
         if can_lose and random.random() < faults.lose_request:
             silent = random.random() < 0.5
             return Verdict(fate=Fate.LOST, latency_s=latency, acts=False, silent=silent)
@@ -107,6 +121,12 @@ class FaultDice:
             return Verdict(
                 fate=Fate.BROKEN, latency_s=latency, acts_first=first, acts=acts, status=status
             )
+        # Drawn only where they are wanted: other scenarios keep their stories.
+        if faults.cut_answer > 0.0 and random.random() < faults.cut_answer:
+            return Verdict(fate=Fate.CUT, latency_s=latency, acts_first=first)
+        if faults.html_answer > 0.0 and random.random() < faults.html_answer:
+            acts = changes and random.random() < 0.5
+            return Verdict(fate=Fate.PAGE, latency_s=latency, acts_first=first, acts=acts)
         return Verdict(fate=Fate.ANSWERED, latency_s=latency, acts_first=first)
 
     def _outage(self, service: str) -> Outage | None:
@@ -120,7 +140,15 @@ class FaultDice:
 
 def _any_call_fault(spec: CloudSpec) -> bool:
     faults = spec.faults
-    return bool(faults.lose_answer or faults.lose_request or faults.server_error)
+    return any(
+        (
+            faults.lose_answer,
+            faults.lose_request,
+            faults.server_error,
+            faults.cut_answer,
+            faults.html_answer,
+        )
+    )
 
 
 def _down(outage: Outage, latency: float) -> Verdict:

@@ -1,35 +1,23 @@
-"""Keystone v3: logins, tokens, the catalog."""
+"""Keystone: logins, tokens, the catalog; v3 here, v2.0 in `identity_v2`."""
 
 from random import Random
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-import attrs
-
-from trellis.sim.cloud.ledger import Fact, Ledger, What
+from trellis.sim.cloud.bodies import object_of
+from trellis.sim.cloud.identity_v2 import IdentityV2
+from trellis.sim.cloud.ledger import Ledger
 from trellis.sim.cloud.site import uuid_of
-from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.cloud.spec import CloudSpec, IdentityVersions
 from trellis.sim.cloud.timeline import Timeline
+from trellis.sim.cloud.tokens import Token, Tokens
 from trellis.sim.cloud.wire import Request, Response, answer, empty, json_object, keystone_error
 
-_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _NOT_FOUND_PAGE: Final = (
     b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
     b"<p>The requested URL was not found on the server. If you entered the URL manually please "
     b"check your spelling and try again.</p>\n"
 )
-
-
-@attrs.define(eq=False)
-class Token:
-    """A token that was given out."""
-
-    methods: list[str]
-    issued: float
-    expires: float
-    scoped: bool
-    audit_id: str
-    revoked: bool = False
 
 
 class Identity:
@@ -38,28 +26,33 @@ class Identity:
     def __init__(
         self, spec: CloudSpec, timeline: Timeline, ledger: Ledger, root: str, random: Random
     ) -> None:
-        self._spec = spec
+        self.spec = spec
         self._timeline = timeline
-        self._ledger = ledger
         self._root = root
-        self._random = random
-        self._tokens: dict[str, Token] = {}
+        self._tokens = Tokens(timeline, ledger, random)
         self._password = spec.credentials.password
         self.user_id = uuid_of(random).replace("-", "")
         self.project_id = uuid_of(random).replace("-", "")
         self._ids = uuid_of(random)
         self._catalog = self._make_catalog()
+        self._v2 = IdentityV2(
+            timeline,
+            self._tokens,
+            root=root,
+            user_id=self.user_id,
+            project_id=self.project_id,
+            catalog=self._catalog,
+        )
 
     # --------------------------------------------------------------------------- tokens
 
     def accepts(self, token: str | None) -> bool:
         """Whether a token is good now."""
-        known = self._tokens.get(token or "")
-        return known is not None and not known.revoked and known.expires > self._timeline.now
+        return self._tokens.good(token) is not None
 
     def revoke_all(self) -> None:
         """Make every token given out so far worthless."""
-        self._tokens.clear()
+        self._tokens.revoke_all()
 
     def set_password(self, password: str) -> None:
         """Change the password; tokens given out stay good."""
@@ -69,18 +62,27 @@ class Identity:
         """The 401 of Keystone itself, and of the token check before Nova and Neutron."""
         message = "The request you have made requires authentication."
         refused = keystone_error(401, message, "Unauthorized")
-        return refused.with_headers(WWW_Authenticate=f'Keystone uri="{self._root}/identity/v3"')
+        return refused.with_headers(WWW_Authenticate=f'Keystone uri="{self.auth_url}"')
+
+    @property
+    def auth_url(self) -> str:
+        """What ``clouds.yaml`` names as ``auth_url``."""
+        version = "v2.0" if self.spec.identity is IdentityVersions.V2 else "v3"
+        return f"{self._root}/identity/{version}"
 
     # --------------------------------------------------------------------------- answers
 
     def handle(self, request: Request, segments: tuple[str, ...]) -> tuple[str, Response]:
         """Answer a call below ``/identity``; returns its kind for the ledger too."""
+        if request.method in ("GET", "HEAD") and segments in ((), ("",)):
+            return "/", self._versions()
+        if segments[:1] == ("v2.0",) and self.spec.identity is not IdentityVersions.V3:
+            answered = self._v2.handle(request, segments[1:], self.spec, self._password)
+            return ("/?", _not_found()) if answered is None else answered
+        if segments[:1] != ("v3",) or self.spec.identity is IdentityVersions.V2:
+            return "/?", _not_found()
         match request.method, segments:
-            case "GET", ("",) | ():
-                versions = {"versions": {"values": [self._version()]}}
-                found = answer(300, versions)
-                return "/", found.with_headers(Location=f"{self._root}/identity/v3/")
-            case "GET", ("v3",) | ("v3", ""):
+            case "GET" | "HEAD", ("v3",) | ("v3", ""):
                 return "/v3", answer(200, {"version": self._version()})
             case "POST", ("v3", "auth", "tokens"):
                 return "/v3/auth/tokens", self._log_in(request)
@@ -92,7 +94,7 @@ class Identity:
             case "GET", ("v3", "auth", "catalog"):
                 return "/v3/auth/catalog", answer(200, {"catalog": self._catalog})
             case "GET", ("v3", "auth", "projects"):
-                project = {"id": self.project_id, "name": self._spec.credentials.project}
+                project = {"id": self.project_id, "name": self.spec.credentials.project}
                 project |= {"domain_id": "default"}
                 listed = {"projects": [{**project, "enabled": True, "is_domain": False}]}
                 return "/v3/auth/projects", answer(200, listed)
@@ -100,40 +102,49 @@ class Identity:
                 message = "You are not authorized to perform the requested action: "
                 message += "identity:get_project."
                 return "/v3/projects/*", keystone_error(403, message, "Forbidden")
-        headers = {"Content-Type": "text/html; charset=utf-8"}
-        return "/?", Response(404, _NOT_FOUND_PAGE, headers)
+        return "/?", _not_found()
+
+    def _versions(self) -> Response:
+        """The list of what there is; its Location is the newest."""
+        shown = []
+        if self.spec.identity is not IdentityVersions.V2:
+            shown.append(self._version())
+        if self.spec.identity is not IdentityVersions.V3:
+            shown.append(self._v2.version())
+        found = answer(300, {"versions": {"values": shown}})
+        return found.with_headers(Location=shown[0]["links"][0]["href"])
 
     def _log_in(self, request: Request) -> Response:
         body = json_object(request)
-        identity = ((body or {}).get("auth") or {}).get("identity")
-        if not isinstance(identity, dict):
+        auth = object_of(body, "auth")
+        identity = object_of(auth, "identity")
+        if not identity:
             message = "Expecting to find auth in request body. The server could not comply with "
             message += "the request since it is either malformed or otherwise incorrect."
             return keystone_error(400, message, "Bad Request")
-        assert body is not None
         methods = identity.get("methods", [])
         if methods == ["application_credential"]:
-            given = identity.get("application_credential", {})
+            given = object_of(identity, "application_credential")
             refused = self._check_application_credential(given)
         elif methods == ["password"]:
-            refused = self._check_password(identity.get("password", {}).get("user", {}))
+            refused = self._check_password(object_of(object_of(identity, "password"), "user"))
         else:
             refused = self.refusal()
         if refused is not None:
             return refused
-        scope = body["auth"].get("scope")
+        scope = auth.get("scope")
         if scope is not None and not self._is_our_project(scope):
             return self.refusal()
         scoped = scope is not None or methods == ["application_credential"]
         return self._issue(methods, scoped)
 
     def _check_password(self, user: dict[str, Any]) -> Response | None:
-        mine = self._spec.credentials
+        mine = self.spec.credentials
         named = user.get("name") == mine.username or user.get("id") == self.user_id
         return None if named and user.get("password") == self._password else self.refusal()
 
     def _check_application_credential(self, given: dict[str, Any]) -> Response | None:
-        mine = self._spec.credentials
+        mine = self.spec.credentials
         by_name = given.get("name") == mine.application_credential_name and "user" in given
         if given.get("id") != mine.application_credential_id and not by_name:
             message = f"Could not find Application Credential: {given.get('id', '')}."
@@ -142,31 +153,19 @@ class Identity:
         return None if right else self.refusal()
 
     def _is_our_project(self, scope: Any) -> bool:
-        project = scope.get("project", {}) if isinstance(scope, dict) else {}
-        name = self._spec.credentials.project
+        project = object_of(scope, "project")
+        name = self.spec.credentials.project
         return project.get("id") == self.project_id or project.get("name") == name
 
     def _issue(self, methods: list[str], scoped: bool) -> Response:
-        now = self._timeline.now
-        text = "gAAAAA" + "".join(self._random.choices(_LETTERS, k=177))
-        token = Token(
-            methods=methods,
-            issued=now,
-            expires=now + self._spec.token_lifetime_s,
-            scoped=scoped,
-            audit_id="".join(self._random.choices(_LETTERS, k=22)),
-        )
-        self._tokens = {k: t for k, t in self._tokens.items() if t.expires > now}
-        self._tokens[text] = token
-        fact = Fact(at=now, what=What.LOGIN, who=self._spec.credentials.username)
-        self._ledger.facts.append(fact)
+        token = self._tokens.issue(self.spec, methods, scoped=scoped)
         issued = answer(201, {"token": self._shown(token)})
-        return issued.with_headers(X_Subject_Token=text, Vary="X-Auth-Token")
+        return issued.with_headers(X_Subject_Token=token.text, Vary="X-Auth-Token")
 
     def _about_token(self, request: Request) -> Response:
         subject = request.headers.get("x-subject-token", "")
-        token = self._tokens.get(subject)
-        if token is None or not self.accepts(subject):
+        token = self._tokens.good(subject)
+        if token is None:
             return keystone_error(404, "Could not find token.", "Not Found")
         if request.method == "DELETE":
             token.revoked = True
@@ -175,7 +174,7 @@ class Identity:
         return shown.with_headers(X_Subject_Token=subject, Vary="X-Auth-Token")
 
     def _shown(self, token: Token) -> dict[str, Any]:
-        mine, domain = self._spec.credentials, {"id": "default", "name": "Default"}
+        mine, domain = self.spec.credentials, {"id": "default", "name": "Default"}
         stamp = self._timeline.long_stamp
         shown: dict[str, Any] = {
             "methods": token.methods,
@@ -217,14 +216,17 @@ class Identity:
         }
 
     def _make_catalog(self) -> list[dict[str, Any]]:
-        regions = self._spec.regions
-        everywhere = [(region, f"{self._root}/identity/v3") for region in regions]
+        regions = self.spec.regions
+        everywhere = [(region, self.auth_url) for region in regions]
         catalog = [self._service("identity", "keystone", everywhere)]
         for kind, name, path in (
             ("compute", "nova", "/compute/v2.1"),
             ("network", "neutron", "/network"),
             ("image", "glance", "/image"),
+            (self.spec.block_storage, "cinderv3", f"/volume/v3/{self.project_id}"),
         ):
+            if not kind:
+                continue
             here = [(region, f"{self._root}/{region}{path}") for region in regions]
             catalog.append(self._service(kind, name, here))
         return catalog
@@ -245,3 +247,7 @@ class Identity:
 
     def _id(self, thing: str) -> str:
         return uuid5(UUID(self._ids), thing).hex
+
+
+def _not_found() -> Response:
+    return Response(404, _NOT_FOUND_PAGE, {"Content-Type": "text/html; charset=utf-8"})

@@ -14,10 +14,14 @@ class What(enum.Enum):
     SERVER_ERROR = "server-error"
     SERVER_DELETING = "server-deleting"
     SERVER_DELETED = "server-deleted"
+    SERVER_RETURNED = "server-returned"
+    """A deleted server is there again."""
     FLOATING_IP_CREATED = "floating-ip-created"
     FLOATING_IP_DELETED = "floating-ip-deleted"
     PORT_CREATED = "port-created"
     PORT_DELETED = "port-deleted"
+    VOLUME_CREATED = "volume-created"
+    VOLUME_DELETED = "volume-deleted"
     KEYPAIR_CREATED = "keypair-created"
     KEYPAIR_DELETED = "keypair-deleted"
     QUOTA_REFUSED = "quota-refused"
@@ -39,6 +43,8 @@ class Fact:
         who: the user who owns the thing, or ``stranger``.
         metadata: a server's metadata, sorted: whose it is by its tag.
         detail: a fault's message, a floating IP's description, what quota was short.
+        asked_at: when the call that did it reached the cloud; None if no call did.
+        ssh_at: for a server that became active, when its guest answers; None is never.
     """
 
     at: float
@@ -49,6 +55,8 @@ class Fact:
     who: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
     detail: str = ""
+    asked_at: float | None = None
+    ssh_at: float | None = None
 
 
 @attrs.define(eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from trellis.sim.cloud.addresses import AddressPool, cidr_of
+from trellis.sim.cloud.addresses import AddressPool, cidrs_of
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.site import STRANGER, Site
 from trellis.sim.cloud.spec import UNLIMITED, NetworkSpec
@@ -85,13 +85,13 @@ class Network:
         self.router_id = site.new_id()
         self.security_group_id = site.new_id()
         block = site.spec.number * 4 + site.number
-        for spec in site.spec.networks:
+        for spec, cidr in zip(site.spec.networks, cidrs_of(site.spec, site.number), strict=True):
             net = Net(
                 id=site.new_id(),
                 subnet_id=site.new_id(),
                 subnet6_id=site.new_id(),
                 spec=spec,
-                pool=AddressPool(cidr_of(spec, block % 64)),
+                pool=AddressPool(cidr),
                 prefix6=f"2001:db8:{block:x}:{len(self.nets):x}::",
             )
             self.nets[net.id] = net

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from trellis.sim.cloud.bodies import is_of
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.network import (
     FloatingIp,
@@ -25,6 +26,16 @@ from trellis.sim.cloud.wire import (
     neutron_error,
 )
 
+_KINDS: Final = {
+    "name": "string",
+    "description": "string",
+    "network_id": "string",
+    "device_id": "string",
+    "device_owner": "string",
+    "floating_network_id": "string",
+    "port_id": "string null",
+    "fixed_ip_address": "string null",
+}
 _NOT_FILTERS: Final = ("fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse")
 
 
@@ -288,6 +299,10 @@ def _object_in(call: Call, key: str) -> dict[str, Any]:
     if not isinstance(inner, dict):
         message = f"Unable to find '{key}' in request body"
         raise RefusalError(neutron_error(400, "HTTPBadRequest", message))
+    for field, kinds in _KINDS.items():
+        if field in inner and not is_of(inner[field], kinds):
+            message = f"Invalid input for {field}. Reason: '{inner[field]}' is not a valid string."
+            raise RefusalError(neutron_error(400, "HTTPBadRequest", message))
     return inner
 
 

@@ -1,8 +1,10 @@
 """What Nova's calls have in common: faults, bodies, microversions."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
+from trellis.sim.cloud.bodies import is_of
 from trellis.sim.cloud.routes import Call
 from trellis.sim.cloud.rows import BASE, HIGHEST, Microversion
 from trellis.sim.cloud.wire import RefusalError, Request, json_object, nova_fault
@@ -30,6 +32,36 @@ def object_in(call: Call, key: str) -> dict[str, Any]:
     if not isinstance(inner, dict):
         raise invalid("body", body, f"{key!r} is a required property")
     return inner
+
+
+def check_types(given: dict[str, Any], kinds: Mapping[str, str]) -> None:
+    """Refuse fields that are not of the types that Nova's schema has for them.
+
+    Args:
+        given: the fields; one that is missing is of the right type.
+        kinds: by field, its types of JSON Schema, as ``string null``; ``networks[].uuid`` is the
+            field of each object in a list.
+
+    Raises:
+        RefusalError: as Nova words it.
+    """
+    for place, wanted in kinds.items():
+        field, _, inner = place.partition("[].")
+        if field not in given:
+            continue
+        values = [given[field]]
+        if inner:
+            rows = given[field] if isinstance(given[field], list) else []
+            _all_of(rows, field, "object")
+            values = [row[inner] for row in rows if inner in row]
+        _all_of(values, inner or field, wanted)
+
+
+def _all_of(values: list[Any], field: str, wanted: str) -> None:
+    for value in values:
+        if not is_of(value, wanted):
+            names = ", ".join(f"'{kind}'" for kind in wanted.split())
+            raise invalid(field, value, f"{value!r} is not of type {names}")
 
 
 def microversion(call: Call) -> Microversion:

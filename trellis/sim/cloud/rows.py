@@ -71,7 +71,7 @@ def detail(site: Site, server: Server, look: Revision, version: Microversion) ->
         "OS-EXT-STS:task_state": look.task_state,
         "OS-EXT-STS:vm_state": look.vm_state,
         "OS-EXT-STS:power_state": look.power_state,
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": _volumes(look, version),
     }
     if _on_host(look):
         row["security_groups"] = [{"name": "default"}]
@@ -83,8 +83,14 @@ def _on_host(look: Revision) -> bool:
     return look.task_state != "scheduling" and not never_placed
 
 
+def _volumes(look: Revision, version: Microversion) -> list[dict[str, Any]]:
+    if version < (2, 3):
+        return [{"id": volume} for volume in look.volumes]
+    return [{"id": volume, "delete_on_termination": True} for volume in look.volumes]
+
+
 def _image(site: Site, server: Server) -> Any:
-    if server.image is None:
+    if server.image is None or server.volume_gib is not None:
         return ""
     return {"id": server.image.id, "links": links(site, "images", server.image.id)[1:]}
 

@@ -149,9 +149,13 @@ class ServerApi:
         return answer(200, {"security_groups": [{**group, "rules": []}]})
 
     def volumes(self, call: Call) -> Response:
-        """``GET /servers/{id}/os-volume_attachments``: there are none."""
-        self._find(call)
-        return answer(200, {"volumeAttachments": []})
+        """``GET /servers/{id}/os-volume_attachments``: what it booted from, if that is one."""
+        server = self._find(call)
+        rows = [
+            {"id": volume, "volumeId": volume, "serverId": server.id, "device": "/dev/vda"}
+            for volume in server.now.volumes
+        ]
+        return answer(200, {"volumeAttachments": rows})
 
     def instance_actions(self, call: Call) -> Response:
         """``GET /servers/{id}/os-instance-actions``: its create."""

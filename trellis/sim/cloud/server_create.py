@@ -3,13 +3,14 @@
 import base64
 import binascii
 from collections.abc import Container
-from typing import Any
+from typing import Any, Final
 
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.network import Net
 from trellis.sim.cloud.nova import (
     LONGEST,
     check_metadata,
+    check_types,
     invalid,
     microversion,
     object_in,
@@ -21,6 +22,25 @@ from trellis.sim.cloud.server_state import Flavor, Image
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
 from trellis.sim.cloud.wire import Response, answer
+
+_KINDS: Final = {
+    "name": "string",
+    "flavorRef": "string integer",
+    "imageRef": "string null",
+    "networks": "array string null",
+    "networks[].uuid": "string",
+    "networks[].port": "string null",
+    "metadata": "object",
+    "security_groups": "array",
+    "security_groups[].name": "string",
+    "availability_zone": "string null",
+    "key_name": "string null",
+    "user_data": "string null",
+    "config_drive": "boolean string null",
+    "description": "string null",
+    "block_device_mapping_v2": "array",
+    "block_device_mapping_v2[].uuid": "string null",
+}
 
 
 class ServerCreate:
@@ -44,7 +64,7 @@ class ServerCreate:
         zone = wanted.get("availability_zone") or ""
         if zone and zone not in site.spec.zones:
             raise refuse(400, "The requested availability zone is not available")
-        flavor, image = self._flavor(wanted), self._image(wanted)
+        flavor, (image, volume_gib) = self._flavor(wanted), self._boots_from(wanted)
         nets = self._nets(wanted)
         key_name = wanted.get("key_name")
         if key_name is not None and key_name not in self._keypairs:
@@ -63,6 +83,7 @@ class ServerCreate:
             who=site.user,
             zone=zone,
             key_name=key_name,
+            volume_gib=volume_gib,
             config_drive=wanted.get("config_drive") in (True, "true", "True"),
             description=wanted.get("description") if version >= (2, 19) else wanted["name"],
         )
@@ -81,6 +102,7 @@ class ServerCreate:
         return accepted.with_headers(location=links(site, "servers", server.id)[0]["href"])
 
     def _check_fields(self, wanted: dict[str, Any], version: Microversion) -> None:
+        check_types(wanted, _KINDS)
         for field in ("flavorRef", "name"):
             if field not in wanted:
                 raise invalid("server", wanted, f"{field!r} is a required property")
@@ -107,12 +129,47 @@ class ServerCreate:
             raise refuse(400, f"Flavor {ref} could not be found.")
         return flavor
 
-    def _image(self, wanted: dict[str, Any]) -> Image | None:
+    def _boots_from(self, wanted: dict[str, Any]) -> tuple[Image, int | None]:
+        """The image, and the size of the volume that is made of it, if one is."""
         ref = str(wanted.get("imageRef") or "").rpartition("/")[2]
-        if not ref:
-            if wanted.get("block_device_mapping_v2"):
-                return None
-            raise refuse(400, "Invalid imageRef provided.")
+        devices = wanted.get("block_device_mapping_v2")
+        if not devices:
+            if not ref:
+                raise refuse(400, "Invalid imageRef provided.")
+            return self._image(ref), None
+        if not isinstance(devices, list) or not all(isinstance(one, dict) for one in devices):
+            why = f"{devices!r} is not of type 'array'"
+            raise invalid("block_device_mapping_v2", devices, why)
+        invalid_mapping = "Block Device Mapping is Invalid"
+        roots = [one for one in devices if str(one.get("boot_index")) == "0"]
+        if len(roots) != 1 or ref:
+            raise refuse(
+                400,
+                f"{invalid_mapping}: Boot sequence for the instance and image/block device "
+                "mapping combination is not valid.",
+            )
+        root = roots[0]
+        kinds = root.get("source_type"), root.get("destination_type")
+        if kinds != ("image", "volume") or not self._site.spec.block_storage:
+            raise refuse(400, f"{invalid_mapping}: only volumes made of an image are simulated.")
+        size = _whole(root.get("volume_size"))
+        if size < 1:
+            raise refuse(
+                400,
+                f"{invalid_mapping}: Images with destination_type 'volume' need to have a "
+                "non-zero size specified",
+            )
+        image = self._image(str(root.get("uuid")))
+        if size < image.spec.min_disk_gib:
+            raise refuse(
+                400,
+                f"Volume is smaller than the minimum size specified in image metadata. Volume "
+                f"size is {size << 30} bytes, minimum size is "
+                f"{image.spec.min_disk_gib << 30} bytes.",
+            )
+        return image, size
+
+    def _image(self, ref: str) -> Image:
         image = self._servers.images.get(ref)
         if image is None:
             raise refuse(400, "Can not find requested image")
@@ -131,6 +188,8 @@ class ServerCreate:
                 message = "Multiple possible networks found, use a Network ID to be more specific."
                 raise refuse(409, message)
             return inner
+        if isinstance(asked, str):
+            raise invalid("networks", asked, f"{asked!r} is not one of ['none', 'auto']")
         nets = []
         for entry in asked:
             net = network.nets.get(entry.get("uuid", ""))
@@ -157,3 +216,9 @@ class ServerCreate:
         site = self._site
         site.note(What.QUOTA_REFUSED, id="POST compute /servers", who=site.user, detail=message)
         raise refuse(403, message)
+
+
+def _whole(value: Any) -> int:
+    """A number, which nova takes as text too; 0 for what is none."""
+    text = str(value)
+    return int(text) if text.isdecimal() else 0

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from trellis.sim.cloud.spec import FlavorSpec, ImageSpec
+from trellis.sim.cloud.volume import Volume
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +42,7 @@ class Revision:
     task_state: str | None = "scheduling"
     power_state: int = 0
     addresses: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
+    volumes: tuple[str, ...] = ()
     fault: Mapping[str, Any] | None = None
     rendered: bytes | None = None
 
@@ -51,6 +53,9 @@ class Server:
 
     Attributes:
         number: rises with every create; lists are ordered by it, newest first.
+        volume_gib: it boots from a volume of this size; None boots from the flavor's own disk.
+        volume: that volume, once it is there.
+        delete_at: when it was asked for to be deleted.
         epoch: rises whenever its future changes, so that what was on the agenda lapses.
         ssh_at: when its guest answers; None is never, or not known yet.
         history: past looks, kept as far as lists may lag.
@@ -78,6 +83,10 @@ class Server:
     ended: float | None = None
     ssh_at: float | None = None
     delete_failed: bool = False
+    returned: bool = False
+    volume_gib: int | None = None
+    volume: Volume | None = None
+    delete_at: float | None = None
     epoch: int = 0
     history: list[Revision] = attrs.field(factory=list)
 

@@ -10,10 +10,13 @@ from trellis.sim.cloud.network import Net, Network, NoAddressLeftError
 from trellis.sim.cloud.server_state import Flavor, Image, Revision, Server, Usage
 from trellis.sim.cloud.site import STRANGER, Site
 from trellis.sim.cloud.spec import UNLIMITED, FlavorSpec
+from trellis.sim.cloud.volume import Volumes
 
 _SCHEDULING_S: Final = 0.5
 _NO_HOST_S: Final = 1.5
 _ADDRESS_S: Final = 0.5
+_ATTACHED_AFTER: Final = 0.4
+"""Share of the boot after which a volume to boot from is made and attached."""
 _PURGE_AT: Final = 4096
 _WHOLE_NAME: Final = re.compile(r"\^((?:[\w-]|\\\W)*)\$")
 """A pattern that matches one name only, as `re.escape` makes them."""
@@ -25,6 +28,7 @@ class Servers:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.network = Network(site, self._addresses_changed)
+        self.volumes = Volumes(site)
         self.flavors: dict[str, Flavor] = {}
         self.images: dict[str, Image] = {}
         for flavor in site.spec.flavors:
@@ -118,6 +122,7 @@ class Servers:
         key_name: str | None = None,
         config_drive: bool = False,
         description: str | None = None,
+        volume_gib: int | None = None,
     ) -> Server:
         """Accept a server; what becomes of it is drawn now and shows with time."""
         site = self._site
@@ -134,6 +139,7 @@ class Servers:
             key_name=key_name,
             config_drive=config_drive,
             description=description,
+            volume_gib=volume_gib,
             who=who,
             created=site.now,
             host_key=image.host_key if baked and image else site.ids.randbytes(32),
@@ -163,7 +169,14 @@ class Servers:
             seconds = faults.stuck_delete_s
         fails = site.chance(faults.delete_error) and not server.delete_failed
         self._revise(server, task_state="deleting")
-        site.note(What.SERVER_DELETING, id=server.id, name=server.name, who=server.who)
+        site.note(
+            What.SERVER_DELETING,
+            id=server.id,
+            name=server.name,
+            who=server.who,
+            metadata=server.metadata,
+        )
+        server.delete_at = site.now
         server.epoch += 1
         after = self._delete_failed if fails else self._deleted
         site.timeline.after(seconds, after, server, server.epoch)
@@ -200,6 +213,7 @@ class Servers:
 
     def remove(self, server: Server) -> None:
         """Let a server vanish at once, as if an operator had deleted it."""
+        server.delete_at = self._site.now
         server.epoch += 1
         self._deleted(server, server.epoch)
 
@@ -229,6 +243,9 @@ class Servers:
             after(min(boot, _NO_HOST_S), self._build_failed, server, server.epoch, message)
             return
         after(min(boot, _SCHEDULING_S), self._spawning, server, server.epoch)
+        if server.volume_gib is not None:
+            shows = max(min(boot, _SCHEDULING_S), boot * _ATTACHED_AFTER)
+            after(shows, self._volume_shows, server, server.epoch)
         if site.chance(faults.stuck_build):
             return
         if site.chance(faults.boot_error):
@@ -248,6 +265,35 @@ class Servers:
             site = self._site
             if not server.zone:
                 server.zone = site.lives.choice(site.spec.zones) if site.spec.zones else ""
+            if server.volume_gib is None:
+                self._revise(server, task_state="spawning")
+            else:
+                self._make_volume(server, server.volume_gib)
+
+    def _make_volume(self, server: Server, size_gib: int) -> None:
+        site = self._site
+        short = self.volumes.short_of(size_gib)
+        if short:
+            message = f"Build of instance {server.id} aborted: {short}"
+            site.note(
+                What.QUOTA_REFUSED, id="POST compute /servers", who=server.who, detail=message
+            )
+            self._build_failed(server, server.epoch, message)
+            return
+        image = server.image
+        server.volume = self.volumes.create(
+            size_gib,
+            who=server.who,
+            server_id=server.id,
+            image_id=image.id if image else None,
+            image_name=image.spec.name if image else "",
+        )
+        self._revise(server, task_state="block_device_mapping")
+
+    def _volume_shows(self, server: Server, epoch: int) -> None:
+        """Nova shows a volume only once it is made and attached."""
+        if epoch == server.epoch and server.volume is not None:
+            self.volumes.attach(server.volume)
             self._revise(server, task_state="spawning")
 
     def _active(self, server: Server, epoch: int) -> None:
@@ -270,6 +316,7 @@ class Servers:
             name=server.name,
             who=server.who,
             metadata=server.metadata,
+            ssh_at=server.ssh_at,
         )
 
     def _address_shows(self, server: Server) -> None:
@@ -309,11 +356,35 @@ class Servers:
             who=server.who,
             metadata=server.metadata,
         )
+        faults = site.faults
+        if not server.returned and server.who != STRANGER and site.chance(faults.come_back):
+            site.timeline.after(faults.come_back_s, self._come_back, server)
         self._purge()
+
+    def _come_back(self, server: Server) -> None:
+        """A ghost: a deleted server is there again, ACTIVE, without ports or a guest."""
+        server.returned = True
+        server.ended = None
+        if server in self._gone:
+            self._gone.remove(server)
+        self.live[server.id] = server
+        self.by_name.setdefault(server.name, {})[server.id] = server
+        self._use(server, 1)
+        self._revise(server, status="ACTIVE", vm_state="active", task_state=None, power_state=1)
+        self._site.note(
+            What.SERVER_RETURNED,
+            id=server.id,
+            name=server.name,
+            who=server.who,
+            metadata=server.metadata,
+        )
 
     def _release(self, server: Server) -> None:
         for port in list(self.network.ports_of.get(server.id, ())):
             self.network.delete_port(port)
+        if server.volume is not None:
+            self.volumes.let_go(server.volume, asked_at=server.delete_at)
+            server.volume = None
         if server.placed:
             server.placed = False
             self._hosted -= 1
@@ -336,7 +407,7 @@ class Servers:
             self._revise(server, bump=False)
 
     def _revise(self, server: Server, *, bump: bool = True, **changes: Any) -> None:
-        now, old = self._site.now, server.now
+        now, old, volume = self._site.now, server.now, server.volume
         shows = server.launched is not None and server.addressed and not server.gone
         look = Revision(
             at=now,
@@ -346,12 +417,20 @@ class Servers:
             task_state=changes.get("task_state", old.task_state),
             power_state=changes.get("power_state", old.power_state),
             addresses=self.network.addresses_of(server.id) if shows else {},
+            volumes=(volume.id,) if volume is not None and volume.attached is not None else (),
             fault=changes.get("fault", old.fault),
         )
         server.now = look
         self._log_kept(server)
         if bump:
             self._log_change(server)
+
+    def keep_history(self) -> None:
+        """Remember how servers look from now on, for lists that will lag."""
+        if not self._keeps_history:
+            self._keeps_history = True
+            for server in self.live.values():
+                server.history.append(server.now)
 
     def _log_kept(self, server: Server) -> None:
         if not self._keeps_history:

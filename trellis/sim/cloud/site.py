@@ -28,7 +28,7 @@ class Site:
         root: URL of the cloud, without a slash at the end.
         ids: chance that makes ids, addresses and keys.
         lives: chance that decides how servers fare.
-        user: name of the account's user, who owns what callers make.
+        asked_at: when the call that is being carried out reached the cloud; None is no call.
     """
 
     spec: CloudSpec
@@ -41,6 +41,7 @@ class Site:
     lives: Random
     project_id: str
     user_id: str
+    asked_at: float | None = None
 
     @property
     def user(self) -> str:
@@ -78,6 +79,7 @@ class Site:
         who: str = "",
         metadata: dict[str, str] | None = None,
         detail: str = "",
+        ssh_at: float | None = None,
     ) -> None:
         """Write a fact into the ledger."""
         fact = Fact(
@@ -89,5 +91,7 @@ class Site:
             who=who,
             metadata=tuple(sorted(metadata.items())) if metadata else (),
             detail=detail,
+            asked_at=self.asked_at,
+            ssh_at=ssh_at,
         )
         self.ledger.facts.append(fact)

@@ -1,7 +1,9 @@
 """What a simulated cloud is like: its offer, its limits, its pace and its troubles."""
 
 import enum
+import ipaddress
 import math
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -10,6 +12,8 @@ import attrs
 
 UNLIMITED: Final = -1
 """How OpenStack writes a limit that is none."""
+
+_REGION: Final = re.compile(r"[A-Za-z0-9._~-]+\Z")
 
 _Z95: Final = 1.6448536269514722
 """The standard normal's 95th percentile."""
@@ -33,6 +37,17 @@ def _name(_instance: object, _field: object, value: str) -> None:
         raise ValueError("must be a name of ASCII letters, without '/'")
 
 
+def _regions(_instance: object, _field: object, value: tuple[str, ...]) -> None:
+    for name in value:
+        if not _REGION.match(name) or name == "identity":
+            raise ValueError(
+                f"{name!r} is no name of a region: letters, digits and ._~- are, for it stands "
+                "in URLs, and 'identity' is taken"
+            )
+    if len(set(value)) < len(value):
+        raise ValueError("names of regions must differ")
+
+
 def _many(_instance: object, _field: object, value: int) -> None:
     if value < UNLIMITED:
         raise ValueError(f"must be at least 0, or -1 for no limit, not {value}")
@@ -41,6 +56,14 @@ def _many(_instance: object, _field: object, value: int) -> None:
 def _span(_instance: object, _field: object, value: tuple[float, ...]) -> None:
     if len(value) != 2 or not 0.0 <= value[0] <= value[1]:
         raise ValueError("must be two numbers of seconds, the least and the most")
+
+
+def _ranges(_instance: object, _field: object, value: tuple[str, ...]) -> None:
+    for text in value:
+        try:
+            ipaddress.IPv4Network(text)
+        except ValueError as error:
+            raise ValueError(f"must be IPv4 ranges, as 10.1.0.0/16: {error}") from None
 
 
 @attrs.frozen
@@ -105,6 +128,8 @@ class Quota:
     floating_ips: int = attrs.field(default=50, validator=_many)
     ports: int = attrs.field(default=500, validator=_many)
     keypairs: int = attrs.field(default=100, validator=_many)
+    volumes: int = attrs.field(default=100, validator=_many)
+    gigabytes: int = attrs.field(default=10_000, validator=_many)
 
 
 @attrs.frozen(kw_only=True)
@@ -198,6 +223,9 @@ class Faults:
             evenly from ``appear_late_s``.
         server_error: a call is answered 500, 502 or 503; one that changes something was carried
             out half of the time.
+        cut_answer: a call is carried out and the connection breaks in the middle of its answer.
+        html_answer: a call is answered 200 with a page in HTML, as by a captive portal; one that
+            changes something was carried out half of the time.
         boot_error: a server ends in ERROR instead of ACTIVE (image or aborted build).
         no_valid_host: a server ends in ERROR at once for want of a host.
         stuck_build: a server stays in BUILD until it is deleted.
@@ -206,6 +234,12 @@ class Faults:
             does not move when it does, as in Nova.
         stuck_delete: a delete lasts ``stuck_delete_s``.
         delete_error: a delete ends in ERROR; the next one works.
+        leak_volume: a volume that nova made stays, ``available``, when its server is gone; only
+            one that its server has shown for a while, so that a caller can know of it.
+        stuck_volume: a delete of such a volume ends in ``error_deleting``, which refuses deletes
+            until, ``stuck_volume_s`` later, an operator of the cloud resets it to ``available``.
+        come_back: a server that is gone is there again ``come_back_s`` later, as ACTIVE, without
+            ports and without a guest; once.
         list_lag_s: lists show the past: new servers not yet, deleted ones still.
     """
 
@@ -214,6 +248,8 @@ class Faults:
     appear_late: float = attrs.field(default=0.0, validator=_chance)
     appear_late_s: tuple[float, ...] = attrs.field(default=(30.0, 300.0), validator=_span)
     server_error: float = attrs.field(default=0.0, validator=_chance)
+    cut_answer: float = attrs.field(default=0.0, validator=_chance)
+    html_answer: float = attrs.field(default=0.0, validator=_chance)
     boot_error: float = attrs.field(default=0.0, validator=_chance)
     no_valid_host: float = attrs.field(default=0.0, validator=_chance)
     stuck_build: float = attrs.field(default=0.0, validator=_chance)
@@ -223,6 +259,11 @@ class Faults:
     stuck_delete: float = attrs.field(default=0.0, validator=_chance)
     stuck_delete_s: float = attrs.field(default=1800.0, validator=_at_least(0.0))
     delete_error: float = attrs.field(default=0.0, validator=_chance)
+    leak_volume: float = attrs.field(default=0.0, validator=_chance)
+    stuck_volume: float = attrs.field(default=0.0, validator=_chance)
+    stuck_volume_s: float = attrs.field(default=600.0, validator=_at_least(0.0))
+    come_back: float = attrs.field(default=0.0, validator=_chance)
+    come_back_s: float = attrs.field(default=60.0, validator=_at_least(0.0))
     list_lag_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
 
 
@@ -267,6 +308,7 @@ class Strangers:
     Attributes:
         servers_at_start: servers of his that are there already and stay.
         floating_ips_at_start: floating IPs of his that belong to no server.
+        volumes_at_start: volumes of his that look as if nova had made them, and belong to none.
         every_s: mean time between servers that he creates; 0 is never.
         stay_s: mean time such a server stays.
         flavor: name of his flavor; None is the first.
@@ -274,14 +316,28 @@ class Strangers:
 
     servers_at_start: int = attrs.field(default=0, validator=_at_least(0))
     floating_ips_at_start: int = attrs.field(default=0, validator=_at_least(0))
+    volumes_at_start: int = attrs.field(default=0, validator=_at_least(0))
     every_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
     stay_s: float = attrs.field(default=600.0, validator=_at_least(0.001))
     flavor: str | None = None
 
 
+class IdentityVersions(enum.Enum):
+    """Which versions of Keystone's API a cloud has."""
+
+    V2 = "v2"
+    V3 = "v3"
+    BOTH = "both"
+
+
 @attrs.frozen(kw_only=True)
 class Credentials:
-    """Who may log in, and to which project. The secrets guard nothing real."""
+    """Who may log in, and to which project. The secrets guard nothing real.
+
+    Attributes:
+        api_key: Rackspace's, for ``RAX-KSKEY:apiKeyCredentials`` of v2.0.
+        access_key, secret_key: HP's, for ``apiAccessKeyCredentials`` of v2.0.
+    """
 
     username: str = "ci"
     password: str = attrs.field(default="sim-password", repr=False)
@@ -291,6 +347,9 @@ class Credentials:
     application_credential_id: str = "9eded6a033fb43419bdc38a8b92130a5"
     application_credential_name: str = "trellis"
     application_credential_secret: str = attrs.field(default="sim-secret", repr=False)
+    api_key: str = attrs.field(default="sim-api-key", repr=False)
+    access_key: str = "SIMACCESSKEY"
+    secret_key: str = attrs.field(default="sim-secret-key", repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -300,9 +359,16 @@ class CloudSpec:
     Attributes:
         number: 0 to 15; clouds of one simulation with different numbers have different addresses.
         regions: at most four; each has flavors, images, networks, servers and quota of its own.
+        outside: one IPv4 range a region, in which networks reached from outside lie in equal
+            parts; empty takes ranges by ``number``.
+        identity: versions of Keystone's API that there are.
+        scopes_unasked: a v2.0 login that names no tenant is scoped to the project all the same,
+            as on Rackspace; else its token has no project and an empty catalog.
         capacity: servers that a region's hypervisors hold, everybody's; None is endless.
+        block_storage: type of cinder's entry in the catalog; empty is a cloud without cinder.
         boot: from the create until ACTIVE.
         delete: from the delete until gone.
+        volume_delete: the same of a volume.
         guest: from ACTIVE until the guest's sshd answers.
         page: the most rows of a server list.
         keep_deleted_s: how long ``changes-since`` still shows a deleted server.
@@ -311,9 +377,13 @@ class CloudSpec:
     name: str = attrs.field(validator=_name)
     number: int = attrs.field(default=0, validator=attrs.validators.in_(range(16)))
     regions: tuple[str, ...] = attrs.field(
-        default=("RegionOne",), validator=[attrs.validators.min_len(1), attrs.validators.max_len(4)]
+        default=("RegionOne",),
+        validator=[attrs.validators.min_len(1), attrs.validators.max_len(4), _regions],
     )
+    outside: tuple[str, ...] = attrs.field(default=(), validator=_ranges)
     credentials: Credentials = Credentials()
+    identity: IdentityVersions = IdentityVersions.V3
+    scopes_unasked: bool = False
     quota: Quota = Quota()
     flavors: tuple[FlavorSpec, ...] = (
         FlavorSpec(name="ci-1c-1g", cores=1, ram_mib=1024),
@@ -323,8 +393,10 @@ class CloudSpec:
     networks: tuple[NetworkSpec, ...] = attrs.field(factory=direct_networks)
     zones: tuple[str, ...] = ("nova",)
     capacity: int | None = attrs.field(default=None, validator=_at_least(0))
+    block_storage: str = "volumev3"
     boot: Lognormal = Lognormal(20.0, 45.0)
     delete: Lognormal = Lognormal(2.0, 5.0)
+    volume_delete: Lognormal = Lognormal(1.5, 4.0)
     guest: Lognormal = Lognormal(3.0, 6.0)
     latency: Latency = Latency()
     rate_limits: tuple[RateLimit, ...] = ()
@@ -335,6 +407,11 @@ class CloudSpec:
     token_lifetime_s: float = attrs.field(default=3600.0, validator=_at_least(60.0))
     page: int = attrs.field(default=1000, validator=_at_least(1))
     keep_deleted_s: float = attrs.field(default=3600.0, validator=_at_least(0.0))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        if self.outside and len(self.outside) != len(self.regions):
+            raise ValueError("outside must have one range for each of the regions, or none")
 
     def faults_at(self, age: float) -> Faults:
         """The faults that hold at this age of the cloud; the first window that fits wins."""

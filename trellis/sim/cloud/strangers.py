@@ -29,6 +29,15 @@ class Stranger:
         external = [net for net in network.nets.values() if net.spec.external]
         for _ in range(self._habits.floating_ips_at_start if external else 0):
             network.create_floating_ip(external[0], None, who=STRANGER, description="not yours")
+        images = list(self._servers.images.values())
+        for _ in range(self._habits.volumes_at_start if images else 0):
+            self._servers.volumes.create(
+                10,
+                who=STRANGER,
+                status="available",
+                image_id=images[0].id,
+                image_name=images[0].spec.name,
+            )
         self._plan_next()
 
     def _plan_next(self) -> None:

@@ -59,6 +59,10 @@ class Timeline:
         due = self.now + seconds
         heapq.heappush(self._agenda, (due, next(self._order), act, arguments))
 
+    def utc(self, at: float) -> float:
+        """A time of the clock as UTC seconds."""
+        return self._offset + at
+
     def seconds(self, at: float) -> int:
         """A time of the clock as whole UTC seconds, as databases of OpenStack keep them."""
         return int(self._offset + at)

@@ -5,9 +5,9 @@ from typing import Final
 import httpx
 import trio
 
+from trellis.sim.cloud.carriage import Cut, NoAnswer, carry
 from trellis.sim.cloud.cloud import SimCloud
-from trellis.sim.cloud.faults import Fate, Verdict, broken_answer
-from trellis.sim.cloud.wire import Request, Response, html
+from trellis.sim.cloud.wire import Request
 
 _PATIENCE_S: Final = 60.0
 """How long a lost call is waited for by a caller who set no time limit."""
@@ -42,69 +42,34 @@ class SimTransport(httpx.AsyncBaseTransport):
 
         Raises:
             httpx.ConnectError: refused, fenced, or not this cloud's host; not carried out.
-            httpx.ReadTimeout, httpx.ReadError: the answer is lost; it may have been carried out.
+            httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError: the answer is lost; it
+                may have been carried out.
         """
         if self._fenced or request.url.host != self._host:
             await trio.lowlevel.checkpoint()
             raise httpx.ConnectError(f"no route to {request.url.host}", request=request)
         call = await _call_of(request)
-        verdict = self._cloud.judge(call)
         patience = request.extensions.get("timeout", {}).get("read")
-        response = await self._carried(request, call, verdict, patience)
-        return httpx.Response(
-            response.status,
-            headers=list(response.headers.items()),
-            content=response.body,
-            request=request,
-        )
-
-    async def _carried(
-        self, request: httpx.Request, call: Request, verdict: Verdict, patience: float | None
-    ) -> Response:
-        match verdict.fate:
-            case Fate.REFUSED:
-                await trio.lowlevel.checkpoint()
+        carried = await carry(self._cloud, call, patience=patience, alive=lambda: not self._fenced)
+        match carried:
+            case NoAnswer.REFUSED:
                 raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
-            case Fate.HUNG:
+            case NoAnswer.SILENT:
                 await trio.sleep(_PATIENCE_S if patience is None else patience)
                 raise httpx.ReadTimeout("nothing came", request=request)
-            case Fate.GATEWAY:
-                await trio.sleep(verdict.latency_s)
-                return html(502, "Bad Gateway")
-            case Fate.LOST:
-                await self._lose(request, call, verdict, patience)
-        response = None
-        if verdict.acts and verdict.acts_first:
-            response = self._cloud.handle(call)
-        if patience is not None and verdict.latency_s > patience:
-            if response is None and verdict.acts:
-                self._cloud.handle_after(call, verdict.latency_s)
-            await trio.sleep(patience)
-            raise httpx.ReadTimeout(f"no answer within {patience:g} s", request=request)
-        await trio.sleep(verdict.latency_s)
-        if self._fenced:
-            raise httpx.ReadError("the caller's host is dead", request=request)
-        if verdict.acts and response is None:
-            response = self._cloud.handle(call)
-        if response is None or verdict.fate is Fate.BROKEN:
-            return broken_answer(verdict.status)
-        return response
-
-    async def _lose(
-        self, request: httpx.Request, call: Request, verdict: Verdict, patience: float | None
-    ) -> None:
-        self._cloud.note_lost(call, verdict)
-        if verdict.acts_after_s is not None:
-            self._cloud.handle_after(call, verdict.acts_after_s)
-        elif verdict.acts and verdict.acts_first:
-            self._cloud.handle(call)
-        elif verdict.acts:
-            self._cloud.handle_after(call, verdict.latency_s)
-        if verdict.silent:
-            await trio.sleep(_PATIENCE_S if patience is None else patience)
-            raise httpx.ReadTimeout("nothing came", request=request)
-        await trio.sleep(verdict.latency_s)
-        raise httpx.ReadError("connection reset by peer", request=request)
+            case NoAnswer.RESET:
+                raise httpx.ReadError("connection reset by peer", request=request)
+            case Cut():
+                raise httpx.RemoteProtocolError(
+                    "peer closed connection without sending complete message body",
+                    request=request,
+                )
+        return httpx.Response(
+            carried.status,
+            headers=list(carried.headers.items()),
+            content=carried.body,
+            request=request,
+        )
 
 
 async def _call_of(request: httpx.Request) -> Request:
@@ -112,4 +77,4 @@ async def _call_of(request: httpx.Request) -> Request:
     raw_path = request.url.raw_path.decode("ascii")
     path, _, query = raw_path.partition("?")
     headers = {name.lower().decode(): value.decode() for name, value in request.headers.raw}
-    return Request(request.method, path, query, headers, body)
+    return Request(request.method, path, query, headers, body, trio.current_time())

@@ -29,7 +29,7 @@ class ServerView:
 
 @attrs.frozen(kw_only=True)
 class LooseView:
-    """A floating IP, port or keypair as it truly is now; ``server_id`` while it serves one."""
+    """A floating IP, port, volume or keypair as it truly is now, with the server it serves."""
 
     id: str
     name: str
@@ -37,6 +37,30 @@ class LooseView:
     who: str
     description: str = ""
     server_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Machine:
+    """A server that is up and has an address reached from outside: what a back end makes real.
+
+    Attributes:
+        address: the first of `addresses`.
+        addresses: all at which it is reached from outside, fixed and floating, IPv4 first.
+        ssh_at: when its guest answers, in seconds of the cloud's clock; may be to come.
+        host_key: 32 bytes, the server's own; servers of an image with a baked key share theirs.
+        public_key: the line of the keypair it was created with, as ``ssh-ed25519 AAAA…``.
+        state: Nova's status, as ``ACTIVE``.
+    """
+
+    server_id: str
+    name: str
+    region: str
+    address: str
+    addresses: tuple[str, ...]
+    ssh_at: float
+    host_key: bytes = attrs.field(repr=False)
+    public_key: str | None
+    state: str
 
 
 def server_view(region: str, servers: Servers, server: Server, now: float) -> ServerView:

@@ -22,13 +22,18 @@ _GLANCE_TITLES: Final = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found"
 
 @attrs.frozen
 class Request:
-    """One call, as the application sees it; header names are in lower case."""
+    """One call, as the application sees it; header names are in lower case.
+
+    Attributes:
+        arrived: when it reached the cloud, in seconds of its clock; None is when it is handled.
+    """
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    arrived: float | None = None
 
 
 @attrs.frozen

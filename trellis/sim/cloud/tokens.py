@@ -1,0 +1,63 @@
+"""Tokens that a cloud has given out, whatever version of the API they were asked by."""
+
+from random import Random
+from typing import Final
+
+import attrs
+
+from trellis.sim.cloud.ledger import Fact, Ledger, What
+from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.cloud.timeline import Timeline
+
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@attrs.define(eq=False)
+class Token:
+    """A token that was given out."""
+
+    text: str
+    methods: list[str]
+    issued: float
+    expires: float
+    scoped: bool
+    audit_id: str
+    revoked: bool = False
+
+
+class Tokens:
+    """All tokens of a cloud that may still be good."""
+
+    def __init__(self, timeline: Timeline, ledger: Ledger, random: Random) -> None:
+        self._timeline = timeline
+        self._ledger = ledger
+        self._random = random
+        self._tokens: dict[str, Token] = {}
+
+    def good(self, text: str | None) -> Token | None:
+        """The token of this text, if it is good now."""
+        known = self._tokens.get(text or "")
+        if known is None or known.revoked or known.expires <= self._timeline.now:
+            return None
+        return known
+
+    def revoke_all(self) -> None:
+        """Make every token given out so far worthless."""
+        self._tokens.clear()
+
+    def issue(self, spec: CloudSpec, methods: list[str], *, scoped: bool) -> Token:
+        """Give out a token, and write down the login."""
+        now = self._timeline.now
+        token = Token(
+            text="gAAAAA" + "".join(self._random.choices(_LETTERS, k=177)),
+            methods=methods,
+            issued=now,
+            expires=now + spec.token_lifetime_s,
+            scoped=scoped,
+            audit_id="".join(self._random.choices(_LETTERS, k=22)),
+        )
+        self._tokens = {k: t for k, t in self._tokens.items() if t.expires > now}
+        self._tokens[token.text] = token
+        fact = Fact(at=now, what=What.LOGIN, who=spec.credentials.username)
+        self._ledger.facts.append(fact)
+        return token

@@ -1,0 +1,1 @@
+"""The workloads: each runs on a stand of its own and gives figures."""

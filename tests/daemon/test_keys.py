@@ -5,6 +5,7 @@ import pytest
 import trio
 
 from tests.daemon.stage import MINUTE, Stage
+from trellis.model.names import NodeId
 from trellis.model.node import NodeState
 from trellis.model.request import RequestState
 from trellis.sim.cloud.spec import CloudSpec, ImageSpec, Latency, fixed
@@ -52,13 +53,13 @@ async def test_the_key_of_a_launch_that_failed_is_free_again(tmp_path, autojump_
         node = fleet.nodes[request.nodes[0]]
         building = attrs.evolve(node, id="0000000099", state=NodeState.BUILDING, host_keys=())
         fleet._node(None, building)
-        assert fleet.claim_key("key", building.id) is None
-        assert fleet.claim_key("key", node.id) == building.id
+        assert fleet.host_keys.claim("key", building.id) is None
+        assert fleet.host_keys.claim("key", node.id) == building.id
 
         failed = building.became(NodeState.FAILED, 0.0)
         fleet._node(building, failed)
 
-        assert fleet.claim_key("key", node.id) is None
+        assert fleet.host_keys.claim("key", node.id) is None
         fleet._node(failed, None)
 
 
@@ -90,3 +91,21 @@ providers:
         assert request.nodes != (node_id,)
         gone = await core.operator.node(node_id)
         assert "other host keys" in (gone.fault or "")
+
+
+async def test_keys_are_known_after_a_restart(tmp_path, autojump_clock):
+    """A zombie of before the restart is still one: seven days, not one process."""
+    stage = Stage(tmp_path)
+    async with stage.running() as core:
+        request = await stage.served(await stage.ask("alpha"))
+        node_id = request.nodes[0]
+        (key, *_) = core.fleet.nodes[node_id].host_keys
+        await stage.release(request)
+        await stage.gone(node_id)
+        assert core.fleet.host_keys.claim(key, NodeId("0000009999")) == node_id
+    await trio.sleep(6 * 24 * 3600)
+    async with stage.running() as core:
+        await trio.sleep(MINUTE)
+        assert core.fleet.host_keys.claim(key, NodeId("0000009999")) == node_id
+        await trio.sleep(2 * 24 * 3600)
+        assert core.fleet.host_keys.claim(key, NodeId("0000009999")) is None

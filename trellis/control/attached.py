@@ -35,29 +35,37 @@ class Attached:
     wall: Callable[[], float]
 
     def see(self, row: Instance) -> None:
-        """Record what is attached to the server of a node that was never ready yet."""
+        """Record what is attached to the server of a node that was never ready yet.
+
+        No more than nova was told to make. Where a row shows more, nobody can tell which of them
+        a person has attached: none is recorded, and what nova leaves of them is only reported.
+        """
         if not row.volumes or row.tag is None or row.tag.deployment != self.deployment:
             return
         node = self.store.head(Node, row.tag.node_id)
         if node is None or node.external_id != row.external_id or node.ready_at is not None:
             return
-        known = {thing.external_id for thing in node.resources}
+        known = [x.external_id for x in node.resources if x.kind is ResourceKind.VOLUME]
+        new = [volume_id for volume_id in row.volumes if volume_id not in known]
+        if not new or len(known) + len(new) > node.shape.resources.volumes:
+            return
         after = node
-        for volume_id in row.volumes:
-            if volume_id not in known:
-                seen = Resource(
-                    kind=ResourceKind.VOLUME, sent_at=self.wall(), external_id=volume_id
-                )
-                after = after.with_resource(seen)
-        if after is not node:
-            self.store.stage([Change(node, after)])
+        for volume_id in new:
+            seen = Resource(kind=ResourceKind.VOLUME, sent_at=self.wall(), external_id=volume_id)
+            after = after.with_resource(seen)
+        self.store.stage([Change(node, after)])
 
     async def bury(self, node_id: NodeId, server_id: str, *volume_ids: str) -> None:
         """Record whose a leaked server and its volumes were, for 7 days; durable on return.
 
+        Where it has more volumes than its node was to have, none of them is taken for ours.
+
         Raises:
             StoreFailedError: it could not be recorded.
         """
+        node = self.store.head(Node, node_id) or await self.store.history(Node, node_id)
+        if node is not None and len(volume_ids) > node.shape.resources.volumes:
+            volume_ids = ()
         record = self.store.head(ProviderRecord, self.provider)
         known = record or ProviderRecord(name=self.provider)
         now = self.wall()

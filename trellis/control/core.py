@@ -14,6 +14,7 @@ import trio
 from trellis.config import Configuration
 from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
+from trellis.control.host_keys import KEPT_S
 from trellis.control.leases import Expiry
 from trellis.control.measures import Measures
 from trellis.control.nudge import Nudge
@@ -32,7 +33,6 @@ from trellis.store.store import Keeping, Store
 from trellis.world import World
 
 PRUNE_EVERY_S = 3600.0
-KEYS_KEPT_S = 7 * 24 * 3600.0
 
 
 class Accounts(RosterAccounts, Protocol):
@@ -161,6 +161,7 @@ async def run_core(
             nursery.start_soon(scheduling.run)
             nursery.start_soon(Expiry(store, fleet, world, in_force).run)
             nursery.start_soon(_prune, store, fleet, world)
+            nursery.start_soon(fleet.host_keys.load, store, world.wall())
             try:
                 yield core
             finally:
@@ -172,4 +173,4 @@ async def _prune(store: Store, fleet: Fleet, world: World) -> None:
     while True:
         await trio.sleep(PRUNE_EVERY_S)
         await store.prune(world.wall())
-        fleet.forget_keys(world.wall() - KEYS_KEPT_S)
+        fleet.host_keys.forget(world.wall() - KEPT_S)

@@ -4,10 +4,11 @@ Every index follows from the records alone; a restart builds them anew from the 
 """
 
 import bisect
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from trellis.control.host_keys import HostKeys
 from trellis.model.names import LeaseId, NodeId, RequestId
 from trellis.model.node import Node, NodeState
 from trellis.model.quota import Resources
@@ -47,9 +48,7 @@ class Fleet:
         self.pool_used: dict[tuple[str, str], Resources] = {}
         self.by_external: dict[str, NodeId] = {}
         self.pool_freeing: dict[tuple[str, str], Resources] = {}
-        self.key_owners: dict[str, NodeId] = {}
-        self._claimed_keys: dict[str, NodeId] = {}
-        self._gone_keys: deque[tuple[float, str, NodeId]] = deque()
+        self.host_keys = HostKeys()
         self.requests: dict[RequestId, NodeRequest] = {}
         self.queues: dict[QueueShape, list[NodeRequest]] = {}
         self.pending: dict[RequestId, NodeRequest] = {}
@@ -74,22 +73,6 @@ class Fleet:
         self.quota_freeing.clear()
         for node in self.nodes.values():
             self._count_quota(node, +1)
-
-    def forget_keys(self, before: float) -> None:
-        """Forget the host keys of nodes that were gone before this time (rule 11: 7 days)."""
-        while self._gone_keys and self._gone_keys[0][0] < before:
-            _, key, owner = self._gone_keys.popleft()
-            if self.key_owners.get(key) == owner and owner not in self.nodes:
-                del self.key_owners[key]
-
-    def claim_key(self, key: str, node_id: NodeId) -> NodeId | None:
-        """Note that a node shows a host key; returns the other node that has shown it, if any.
-
-        It counts for those that are scanned at the same moment, before it is on record. It
-        lapses when the launch ends without it.
-        """
-        owner = self.key_owners.get(key) or self._claimed_keys.setdefault(key, node_id)
-        return owner if owner != node_id else None
 
     def waiting(self) -> int:
         """How many requests wait to be placed."""
@@ -123,11 +106,7 @@ class Fleet:
             self._remove_node(before)
         if after is not None:
             self._add_node(after)
-        elif before is not None:
-            self._gone_keys.extend((before.state_at, key, before.id) for key in before.host_keys)
-        if before is not None and (after is None or after.state is not NodeState.BUILDING):
-            for key in [k for k, owner in self._claimed_keys.items() if owner == before.id]:
-                del self._claimed_keys[key]
+        self.host_keys.see(before, after)
         for node in (before, after):
             if node is not None and node.allocated_to in self.pending:
                 self.dirty[node.allocated_to] = None
@@ -150,8 +129,6 @@ class Fleet:
             self.warming[node.label] += 1
         if node.external_id is not None:
             self.by_external[node.external_id] = node.id
-        for key in node.host_keys:
-            self.key_owners[key] = node.id
 
     def _remove_node(self, node: Node) -> None:
         del self.nodes[node.id]

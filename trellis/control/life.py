@@ -93,6 +93,8 @@ class Life:
         labels: pool and label whose launches failed.
         creates: told how the provider's creates end; after some failures in a row it closes.
         read_anew: asks for the inventory to be read again soon.
+        unwanted: why a node must not be created any more; "" while it may be. A launch that
+            meets with it ends its work and leaves the node as it is.
     """
 
     config: ProviderConfig
@@ -109,6 +111,7 @@ class Life:
     labels: Holds[tuple[str, str]]
     creates: Breaker
     read_anew: Callable[[], None]
+    unwanted: Callable[[Node], str] = lambda _: ""
     _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _creating: int = attrs.field(default=0, init=False)
     _last_create: trio.Event | None = attrs.field(default=None, init=False)
@@ -176,12 +179,19 @@ class Life:
         return node
 
     async def _create(self, node: Node, deadline: trio.CancelScope) -> Node:
-        """Send the one create of this node; it comes back in doubt if no answer came."""
+        """Send the one create of this node; it comes back in doubt if no answer came.
+
+        Raises:
+            _MovedOnError: also when it is wanted no longer, and was not created.
+            CloudError: it was certainly not created.
+        """
         while True:
             with self._interruptible(node.id):
                 await self.provider.create_turn()
                 if self._last_create is not None:
                     await trio.sleep_forever()  # what ends the work ends this too
+                if self.unwanted(node):
+                    raise _MovedOnError
             with self._counted():
                 try:
                     return await self._send_create(node, deadline)
@@ -220,9 +230,17 @@ class Life:
             if self._last_create is not None and not self._creating:
                 self._last_create.set()
 
+    def reconsider(self) -> None:
+        """End the waits of launches that are not created and wanted no longer."""
+        for node_id, wait in self._waits.items():
+            node = head(self.store, Node, node_id)
+            if node.server is None and self.unwanted(node):
+                wait.cancel()
+
     async def no_more_creates(self) -> None:
         """Send no create from now on, and return when the last one has been answered."""
-        self._last_create = self._last_create or trio.Event()
+        if self._last_create is None:
+            self._last_create = trio.Event()
         if self._creating:
             await self._last_create.wait()
 

@@ -163,44 +163,47 @@ class RunningProvider:
             with trio.CancelScope() as self._round:
                 await self._work_connected(await self._connected())
 
-    async def take_up(self, config: ProviderConfig, quota: Quota) -> None:
-        """Work by another configuration from now on, as after a restart of this provider alone.
-
-        Launches and deletions go on from their records. Creates whose answer is still to come
-        are waited for a while: cut off, they would be in doubt. Cancelled meanwhile, it works
-        by the new configuration where that is asked for next, and by the old one elsewhere.
-        """
+    def take_up(self, config: ProviderConfig, quota: Quota) -> None:
+        """Be seen as another configuration says, at once; `restart` has its work follow."""
         self.config = config
+        self.dropped = False
         self.inventory = None  # what a label came to, it may come to no longer
         if quota is not self.quota:
             self.quota.wakers.remove(self._quota_wanted)
             quota.wakers.append(self._quota_wanted)
             self.quota = quota
         self._nudge()
-        await self._restart()
+
+    async def restart(self) -> None:
+        """Connect anew and work by the configuration, as after a restart of this provider alone.
+
+        Launches and deletions go on from their records. Creates whose answer is still to come
+        are waited for a while: cut off, they would be in doubt. Cancelled meanwhile, it sends no
+        create until it is restarted.
+        """
+        if self._works is not None:
+            with trio.move_on_after(CREATES_END_IN_S):
+                await self._works.life.no_more_creates()
+        if self._round is not None:
+            self._round.cancel()
 
     async def reread(self) -> None:
         """Connect anew if the way to the cloud is configured otherwise by now."""
         if self._works is not None and self._works.connected.outdated():
             log.info("provider_reconnects", provider=self.config.name)
-            await self._restart()
+            await self.restart()
 
     def drop(self) -> None:
         """End what it has by its last configuration, and launch nothing any more."""
         self.dropped = True
+        if self._works is not None:
+            self._works.life.reconsider()
         self._nudge()
 
     def close(self) -> None:
         """Leave the fleet and the quota, which outlive it; `run` must be over or about to end."""
         self._fleet.on_node.remove(self._node_changed)
         self.quota.wakers.remove(self._quota_wanted)
-
-    async def _restart(self) -> None:
-        if self._works is not None:
-            with trio.move_on_after(CREATES_END_IN_S):
-                await self._works.life.no_more_creates()
-        if self._round is not None:
-            self._round.cancel()
 
     async def _work_connected(self, connected: Connected) -> None:
         """Do the work until the way to the cloud has to be made anew."""
@@ -298,11 +301,12 @@ class RunningProvider:
             health=self.health,
             quota=self.quota,
             attached=attached.see,
-            twin_of=self._fleet.claim_key,
+            twin_of=self._fleet.host_keys.claim,
             spots=self.spots,
             labels=self.labels,
             creates=self.creates,
             read_anew=self._inventory_wanted,
+            unwanted=self._not_offered,
         )
         return _Works(
             connected=connected,
@@ -403,6 +407,9 @@ class RunningProvider:
                 await trio.sleep(wait_s)
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
+            if works.life.config is not self.config:
+                # It was read by an earlier configuration, as was what it says of each label.
+                await trio.sleep_forever()  # what ends the work ends this too
             self.inventory = inventory
             if foreign := self._foreign_home(inventory.home):
                 self.health.closed_for(foreign, kind=PROJECT_CHANGED)

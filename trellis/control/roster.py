@@ -87,7 +87,7 @@ class Roster:
 
     async def run(self) -> None:
         """Run all providers, those that come later too, until cancelled."""
-        await self._remember()
+        await self._store.commit(self._to_remember())
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for running in list(self.running.values()):
@@ -102,11 +102,16 @@ class Roster:
             await supervise(name, running.run, on_crash=running.crashed)
 
     async def _tend(self) -> None:
-        """End the dropped ones that have nothing left; see to nodes that have no provider."""
+        """End the dropped ones that have nothing left; see to nodes that have no provider.
+
+        A leak that is being deleted is something left; one that is only reported is not.
+        """
         await self._store.settled()
         for running in list(self.running.values()):
-            if running.dropped and not running.nodes():
+            sweeping = running.sweep is not None and running.sweep.busy
+            if running.dropped and not running.nodes() and not sweeping:
                 await self._end(running)
+        self._forget_quotas()
         for running in self._take_in_strays():
             self._start(running)
 
@@ -115,27 +120,30 @@ class Roster:
     async def take_up(self, configs: Iterable[ProviderConfig]) -> None:
         """Work by these configurations from now on."""
         self._configured = tuple(configs)
-        before = dict(self.running)
-        async with trio.open_nursery() as nursery:
-            for config in self._configured:
-                running = self.running.get(config.name)
-                if running is None:
-                    self._start(self._add(config))
-                elif running.config != config or running.dropped:
-                    running.dropped = False
-                    quota = self._quota(config)
-                    log.info("provider_changes", provider=config.name)
-                    nursery.start_soon(running.take_up, config, quota)
-            named = {config.name for config in self._configured}
-            for name, running in before.items():
-                if name not in named and not running.dropped:
-                    log.info("provider_dropped", provider=name, nodes=len(running.nodes()))
-                    running.drop()
-            self._in_order()
-            # What counts against which quota may be another one now.
-            self._fleet.recount()
-        await self._remember()
+        # Staged before anything is launched by them, so on record before that is.
+        self._store.stage(self._to_remember())
+        before, changed = dict(self.running), list[RunningProvider]()
+        for config in self._configured:
+            running = self.running.get(config.name)
+            if running is None:
+                self._start(self._add(config))
+            elif running.config != config or running.dropped:
+                log.info("provider_changes", provider=config.name)
+                running.take_up(config, self._quota(config))
+                changed.append(running)
+        named = {config.name for config in self._configured}
+        for name, running in before.items():
+            if name not in named and not running.dropped:
+                log.info("provider_dropped", provider=name, nodes=len(running.nodes()))
+                running.drop()
+        self._in_order()
+        # What counts against which quota may be another one now.
+        self._fleet.recount()
         self._nudge()
+        async with trio.open_nursery() as nursery:
+            for running in changed:
+                nursery.start_soon(running.restart)
+            await self._store.settled()
 
     async def reread(self) -> None:
         """Have those whose way to the cloud is configured otherwise by now connect anew."""
@@ -171,7 +179,12 @@ class Roster:
 
     async def _end(self, running: RunningProvider) -> None:
         name = running.config.name
-        log.info("provider_ended", provider=name, why="dropped, and nothing of it is left")
+        leaks = [leak.id for leak in running.sweep.leaks()] if running.sweep is not None else []
+        why = "dropped, and nothing of it is left"
+        if leaks:
+            log.warning("provider_ended", provider=name, why=f"{why} but leaks", leaks=leaks)
+        else:
+            log.info("provider_ended", provider=name, why=why)
         del self.running[name]
         self._scopes.pop(name).cancel()
         running.close()
@@ -183,17 +196,16 @@ class Roster:
 
     # ------------------------------------------------------------- after it left the file
 
-    async def _remember(self) -> None:
+    def _to_remember(self) -> list[Change]:
         """Keep the configurations, so that one that is dropped while we are down can be ended."""
-        changes = []
+        changes = list[Change]()
         for config in self._configured:
             record = self._store.head(ProviderRecord, config.name)
             text = remember(config)
             if record is None or record.configuration != text:
                 after = attrs.evolve(record or ProviderRecord(name=config.name), configuration=text)
                 changes.append(Change(record, after))
-        if changes:
-            await self._store.commit(changes)
+        return changes
 
     def _take_in_strays(self) -> list[RunningProvider]:
         """Run those that have nodes and are not configured, by their last configuration."""
@@ -227,6 +239,12 @@ class Roster:
         if name not in self.quotas:
             self.quotas[name] = Quota(name, self._world.wall)
         return self.quotas[name]
+
+    def _forget_quotas(self) -> None:
+        """Forget those nobody draws on: what was read of them will not hold later."""
+        used = {running.quota.name for running in self.running.values()}
+        for name in [name for name in self.quotas if name not in used]:
+            del self.quotas[name]
 
     def _quota_of(self, provider: str) -> str:
         # One without configuration draws on nothing but itself.

@@ -217,6 +217,15 @@ class Sweep:
             "leak) or 'trellis leak delete ID'"
         )
 
+    @property
+    def busy(self) -> bool:
+        """Whether it is deleting leaks, or will once it has seen them a second time."""
+        return any(
+            self._verdict(suspect)[0]
+            or (self.mode == "delete" and suspect.tag is not None and not self.alarm)
+            for suspect in self._suspects.values()
+        )
+
     def _issued_to(self, suspect: _Suspect) -> bool:
         return suspect.tag is None or self.issued(suspect.tag.node_id)
 

@@ -34,6 +34,7 @@ $(READY): requirements/dev.txt pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 	exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-r requirements/dev.txt -e . $(PLUGINS:%=-e ./%)
+	@$(BIN)/python -m compileall -q trellis
 	@touch $@
 
 format: $(READY) ## put the code into its form
@@ -76,6 +77,7 @@ docs: $(READY) ## write the generated pages of docs/reference anew
 	$(BIN)/python -m docs.generate_configuration
 	$(BIN)/python -m docs.generate_commands
 	$(BIN)/python -m docs.generate_rest
+	$(BIN)/python -m docs.generate_hooks
 
 clean: ## remove .venv and caches; data of a daemon stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

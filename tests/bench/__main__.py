@@ -43,7 +43,7 @@ def main(words: list[str] | None = None) -> int:
     facts = machine_facts()
     if facts["load_before"][0] > facts["cores"] / 4:
         load = facts["load_before"][0]
-        _say(f"The machine is busy already (load {load:.1f}): times will be too long.")
+        _say(f"The machine is busy already (load {load:.1f}): times may be too long.")
     chosen = {name: known[name] for name in names}
     outcomes = trio.run(_interruptible, chosen, folder, options.repeat)
     judged = not options.short
@@ -54,7 +54,7 @@ def main(words: list[str] | None = None) -> int:
     for name, of in figures.items():
         if of.get("others_cores", 0.0) > _BUSY_CORES:
             busy = of["others_cores"]
-            _say(f"{name}: other processes kept {busy:.1f} cores busy; its times are too long.")
+            _say(f"{name}: other processes kept {busy:.1f} cores busy; its times may be too long.")
     if options.json is not None:
         document = {
             "machine": facts,

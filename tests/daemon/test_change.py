@@ -360,3 +360,31 @@ class TestTheRest:
             await trio.sleep(10)
             # A quota reading may fall into this time.
             assert len(stage.calls) - calls <= 4
+
+
+async def test_a_drain_does_not_wait_for_boots_that_nobody_wants(tmp_path, autojump_clock):
+    """Launches to keep some ready end at once; the one for a request goes on."""
+    alpha = CloudSpec(name="alpha", boot=fixed(120.0))
+    stage = staged(tmp_path, "alpha", alpha=alpha, top=", min-ready: 3")
+    async with stage.running() as core:
+        await until(lambda: len(stage.alpha.servers()) == 3)
+        await core.operator.drain("alpha", by="ann", reason="closing")
+
+        await until(lambda: not stage.alpha.servers(), within_s=30)
+        assert core.operator.provider("alpha").pause is not None
+
+
+async def test_a_drain_finishes_what_a_request_waits_for(tmp_path, autojump_clock):
+    alpha = CloudSpec(name="alpha", boot=fixed(60.0))
+    stage = staged(tmp_path, "alpha", alpha=alpha)
+    async with stage.running() as core:
+        await stage.becomes(Health.AVAILABLE)
+        request_id = await stage.ask()
+        await until(lambda: len(stage.alpha.servers()) == 1)
+
+        await core.operator.drain("alpha", by="ann", reason="closing")
+
+        request = await stage.served(request_id)
+        assert stage.created("alpha") == 1
+        await stage.release(request)
+        await stage.gone(request.nodes[0])

@@ -6,6 +6,7 @@ import trio
 
 from tests.daemon.stage import MINUTE, Carry, Stage
 from tests.daemon.test_change import configuration, staged, until
+from trellis.control.watcher import Watcher
 from trellis.model.provider import ProviderRecord
 from trellis.model.quota import Resources
 from trellis.model.request import RequestState
@@ -208,6 +209,34 @@ async def test_two_changes_while_the_cloud_cannot_be_reached(tmp_path, autojump_
         stage.entry = entry
         stage.write()
         await stage.served(await stage.ask())
+        assert core.operator.provider("alpha").pools[0].limits.instances == 9
+
+
+async def test_a_change_ends_the_wait_after_a_crash(tmp_path, autojump_clock, monkeypatch):
+    """What made its task crash again and again may be what was changed: it is tried at once."""
+    crashing = True
+    sees = Watcher._take
+
+    def take(watcher, row):
+        if crashing and watcher._health._provider == "alpha":
+            raise ZeroDivisionError
+        sees(watcher, row)
+
+    stage = staged(tmp_path, "alpha")
+    async with stage.running() as core:
+        await stage.served(await stage.ask())
+        monkeypatch.setattr(Watcher, "_take", take)
+        await until(lambda: len([e for e in stage.events if e["event"] == "task_crashed"]) > 8, 9e3)
+        crashing = False
+
+        await stage.take_up(configuration("alpha", most=9))
+
+        await stage.becomes(Health.AVAILABLE, within_s=20)
+        await trio.sleep(10 * MINUTE)
+        assert stage.status().health is Health.AVAILABLE
+        starts = [e for e in stage.events if e["event"] == "task_crashed"]
+        await trio.sleep(10 * MINUTE)
+        assert [e for e in stage.events if e["event"] == "task_crashed"] == starts
         assert core.operator.provider("alpha").pools[0].limits.instances == 9
 
 

@@ -287,10 +287,10 @@ class Operator:
     async def drain(self, name: str, by: str, reason: str) -> ProviderStatus:
         """See `Board.drain`."""
         status = await self._pause(name, by, reason, None, drain=True)
-        for (provider, _), nodes in list(self._fleet.idle.items()):
-            if provider == name:
-                for node_id in list(nodes):
-                    await self.delete_node(node_id, f"{by}, who drains {name}: {reason}")
+        for node in list(self._fleet.by_provider.get(name, {}).values()):
+            # Launches for nobody yet would only boot to be deleted.
+            if node.idle or (node.state is NodeState.BUILDING and node.allocated_to is None):
+                await self.delete_node(node.id, f"{by}, who drains {name}: {reason}")
         return status
 
     async def _pause(

@@ -115,6 +115,7 @@ class RunningProvider:
 
     Attributes:
         dropped: it is configured no longer: it ends what it has, and launches nothing.
+        resting: its task crashed, and is started again only after a while.
         inventory: what its labels came to in the cloud, as last read.
         spots: flavors and zones held back after *No valid host*, by pool.
         labels: pools' labels held back for idle nodes after failed launches.
@@ -134,7 +135,7 @@ class RunningProvider:
         dropped: bool = False,
     ) -> None:
         self.config, self.quota = config, quota
-        self.dropped = dropped
+        self.dropped, self.resting = dropped, False
         self._deployment, self._connect = deployment, connect
         self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
         self.inventory: Inventory | None = None
@@ -159,6 +160,7 @@ class RunningProvider:
 
     async def run(self) -> None:
         """Do the provider's work until cancelled."""
+        self.resting = False
         while True:  # noqa: ASYNC913 - it ends only by being cancelled
             with trio.CancelScope() as self._round:
                 await self._work_connected(await self._connected())
@@ -222,6 +224,7 @@ class RunningProvider:
 
     def crashed(self, _name: str, crash: Exception) -> None:
         """Note that its task crashed and will be started again."""
+        self.resting = True
         self.health.closed_for(f"a bug ended its task, it is started again: {crash!r}")
 
     async def _connected(self) -> Connected:

@@ -130,7 +130,13 @@ class Roster:
             elif running.config != config or running.dropped:
                 log.info("provider_changes", provider=config.name)
                 running.take_up(config, self._quota(config))
-                changed.append(running)
+                if running.resting:
+                    # What made it crash may be what has been changed: it is tried at once.
+                    running.resting = False
+                    self._scopes[config.name].cancel()
+                    self._start(running)
+                else:
+                    changed.append(running)
         named = {config.name for config in self._configured}
         for name, running in before.items():
             if name not in named and not running.dropped:

@@ -163,6 +163,24 @@ async def test_files_of_clouds_are_read_anew(bench, file, autojump_clock):
     assert bench.core.taken_up == []
 
 
+async def test_a_change_while_the_last_one_is_taken_up_is_not_lost(bench, autojump_clock):
+    """Taking it up may last some seconds, as creates under way are waited for."""
+    taken_up = bench.core.take_up
+
+    async def slowly(configuration):
+        await trio.sleep(10)
+        await taken_up(configuration)
+
+    bench.core.take_up = slowly
+    bench.path.write_text(TEXT.replace("min-ready: 1", "min-ready: 2"))
+    await trio.sleep(5)
+    bench.path.write_text(TEXT.replace("min-ready: 1", "min-ready: 33"))
+
+    await trio.sleep(30)
+
+    assert [taken.labels[0].min_ready for taken in bench.core.taken_up] == [2, 33]
+
+
 async def test_when_asked_all_is_read(bench, autojump_clock):
     bench.reloading.ask()
 

@@ -34,7 +34,7 @@ class _SharedAccount:
     cloud: str
     wired: WiredAccount
     scope: trio.CancelScope
-    users: dict[str, None] = attrs.field(factory=dict)
+    users: dict[str, ProviderConfig] = attrs.field(factory=dict)
     counted: dict[str, None] = attrs.field(factory=dict)
     """Providers whose creates of earlier are in the buckets already."""
 
@@ -108,7 +108,7 @@ class Accounts:
         """Keep to the limits that these providers are configured with, from now on."""
         self._configs = tuple(configs)
         for account in self._accounts.values():
-            account.wired.road.replan(self._plan_of(account.cloud))
+            self._replan(account)
 
     def recall(self, text: str) -> ProviderConfig:
         """Read the last configuration of a provider that has left the file.
@@ -121,11 +121,16 @@ class Accounts:
     def leave(self, name: str) -> None:
         """A provider has ended; its account ends with its last one."""
         for key, account in list(self._accounts.items()):
-            account.users.pop(name, None)
-            self._leave(key, account)
+            if account.users.pop(name, None) is not None:
+                self._leave(key, account)
 
-    def _plan_of(self, cloud: str) -> RatePlan:
-        return rate_plan(x.limits for x in self._configs if x.cloud == cloud)
+    def _plan_of(self, cloud: str, users: Iterable[ProviderConfig]) -> RatePlan:
+        """The limits of all that is configured at a cloud, and of dropped ones that still call."""
+        configs = {x.name: x for x in users} | {x.name: x for x in self._configs}
+        return rate_plan(x.limits for x in configs.values() if x.cloud == cloud)
+
+    def _replan(self, account: _SharedAccount) -> None:
+        account.wired.road.replan(self._plan_of(account.cloud, account.users.values()))
 
     async def run(self) -> None:
         """Run each account's own task until cancelled; closes their wires at the end."""
@@ -177,15 +182,19 @@ class Accounts:
         assert self._nursery is not None
         async with self._turn:
             for other, account in list(self._accounts.items()):
-                if other != key and account.users.pop(config.name, True) is None:
+                if other != key and account.users.pop(config.name, None) is not None:
                     self._leave(other, account)
             if key not in self._accounts:
                 self._accounts[key] = await self._nursery.start(self._keep, cloud, config)
-            self._accounts[key].users[config.name] = None
-            return self._accounts[key]
+            account = self._accounts[key]
+            account.users[config.name] = config
+            self._replan(account)
+            return account
 
     def _leave(self, key: tuple[object, ...], account: _SharedAccount) -> None:
-        if not account.users:
+        if account.users:
+            self._replan(account)
+        else:
             del self._accounts[key]
             account.scope.cancel()
 
@@ -203,7 +212,7 @@ class Accounts:
                 self._world.transport,
                 random=self._world.random,
                 wall=self._world.wall,
-                plan=self._plan_of(config.cloud),
+                plan=self._plan_of(config.cloud, [config]),
                 reload=partial(self._read, config.cloud, config.region_name),
             ) as wired:
                 task_status.started(_SharedAccount(cloud=config.cloud, wired=wired, scope=scope))

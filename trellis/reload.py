@@ -79,7 +79,8 @@ class Reloading:
                 log.info("clouds_reread")
                 await self._core.reread()
             self._look_for_files()
-            before = self._stamp()
+            # What has changed since it was read is taken up in the next round.
+            before = self._stamp() | {file: now[file] for file in self._files if file in now}
 
     async def _stamp_later(self) -> Stamp:
         await self._wake.wait(at_most=LOOK_EVERY_S)

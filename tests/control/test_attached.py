@@ -10,11 +10,12 @@ from tests.control.scripted_provider import a_row
 from trellis.control.attached import KEPT_S, Attached
 from trellis.model.node import Node, NodeState, ResourceKind
 from trellis.model.provider import ProviderRecord
+from trellis.model.quota import Resources
 from trellis.model.records import Change
 from trellis.spi.provider import InstanceState, Tag
 from trellis.store.simulated import SimulatedLog
 from trellis.store.store import Store
-from trellis.testing.builders import NOW, a_node, a_server
+from trellis.testing.builders import NOW, a_node, a_server, a_shape
 
 
 class Registry:
@@ -41,8 +42,9 @@ async def registry(log, now=NOW):
         yield Registry(store, now)
 
 
-def building():
-    return a_node(1, state=NodeState.BUILDING, resources=(a_server(),))
+def building(volumes=1):
+    shape = a_shape(resources=Resources(instances=1, volumes=volumes, volume_gib=20 * volumes))
+    return a_node(1, state=NodeState.BUILDING, shape=shape, resources=(a_server(),))
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ async def test_volume_is_recorded_when_its_server_first_shows_it(log, autojump_c
 async def test_several_volumes_are_all_recorded(log, autojump_clock):
     """A provider of a plugin may boot servers with more than one."""
     async with registry(log) as at:
-        await at.put(None, building())
+        await at.put(None, building(volumes=2))
 
         at.attached.see(a_row(volumes=("v1", "v2")))
 
@@ -79,8 +81,10 @@ async def test_several_volumes_are_all_recorded(log, autojump_clock):
         (building(), a_row(external_id="twin", volumes=("v1",))),
         (building(), a_row(tag=Tag(deployment="theirs", node_id="0000000001"), volumes=("v1",))),
         (building(), a_row(tag=None, volumes=("v1",))),
+        (building(volumes=0), a_row(volumes=("v1",))),
+        (building(), a_row(volumes=("v1", "v2"))),
     ],
-    ids=["ready before", "another server", "another deployment", "no tag"],
+    ids=["ready before", "another server", "another deployment", "no tag", "none", "too many"],
 )
 async def test_what_others_attach_is_never_ours(log, autojump_clock, node, row):
     """Who uses a node may attach a volume of his own to it: it is not deleted with the node."""
@@ -90,6 +94,35 @@ async def test_what_others_attach_is_never_ours(log, autojump_clock, node, row):
         at.attached.see(row)
 
         assert at.volumes() == []
+
+
+async def test_a_volume_that_comes_later_is_not_ours(log, autojump_clock):
+    """What nova made is on record: a person may attach more while the node still boots."""
+    async with registry(log) as at:
+        await at.put(None, building())
+        at.attached.see(a_row(volumes=("v1",)))
+
+        at.attached.see(a_row(volumes=("v1", "theirs")))
+
+        assert at.volumes() == ["v1"]
+
+
+@pytest.mark.parametrize(("made", "known"), [(0, None), (1, None), (2, "0000000001")])
+async def test_a_leaked_server_is_given_no_more_than_it_was_to_have(
+    log, autojump_clock, made, known
+):
+    """A volume that a person attached to it is left alone when it has gone."""
+    async with registry(log) as at:
+        node = await at.put(None, building(volumes=made))
+        node = await at.put(node, node.became(NodeState.FAILED, NOW))
+        node = await at.put(node, node.became(NodeState.DELETING, NOW))
+        await at.put(node, node.became(NodeState.GONE, NOW), archive=True)
+
+        await at.attached.bury(node.id, "leak", "v1", "v2")
+
+        assert await at.attached.whose("v1") == known
+        assert await at.attached.whose("v2") == known
+        assert await at.attached.whose("leak") == "0000000001"
 
 
 async def test_history_tells_whose_server_and_volume_it_was(log, autojump_clock):

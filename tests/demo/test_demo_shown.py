@@ -1,6 +1,7 @@
 """What the demo draws and says, on the way and at the end."""
 
 import io
+import traceback
 from typing import Any
 
 import pytest
@@ -154,5 +155,18 @@ def test_tracebacks_in_the_log_are_bugs(tmp_path):
     """What a cloud did is one line of it."""
     log = tmp_path / "daemon.log"
     log.write_text("INFO x\nWARNING launch_failed\nERROR y\nTraceback (most recent call last):\n")
+
+    assert 1 == bugs_in(log)
+
+
+def test_a_crash_of_a_nursery_is_one_bug(tmp_path):
+    """A provider's task always ends so; what is inside the group is the same bug."""
+    log = tmp_path / "daemon.log"
+    inner = ExceptionGroup("inner", [ZeroDivisionError("a bug")])
+    try:
+        raise ExceptionGroup("outer", [inner])
+    except ExceptionGroup as group:
+        crash = "".join(traceback.format_exception(group))
+    log.write_text(f"2026-11-23T05:09:51.904Z ERROR task_crashed task=alpha\n{crash}")
 
     assert 1 == bugs_in(log)

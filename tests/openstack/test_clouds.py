@@ -339,6 +339,7 @@ def test_pinned_profile_wins(folder, monkeypatch):
 
 
 FAULTS = {
+    "no end of brackets": ("{" * 5000, "nested too deeply"),
     "tab": ("clouds:\n\tacme: 1\n", r"clouds\.yaml:2:1: this is no YAML"),
     "list": ("- a\n", "no mapping"),
     "empty": ("", "no mapping"),
@@ -363,6 +364,7 @@ FAULTS = {
     "verify is a path": (ACME + "    verify: /etc/ca.pem\n", "true or false; a file goes into"),
     "odd region": (ACME + "    regions: [{nme: R1}]\n", "name and values"),
     "regions as text": (ACME + "    regions: R1\n", "must be a list"),
+    "odd values": (ACME + "    regions: [{name: R1, values: 5}]\n", "must be a mapping"),
 }
 
 

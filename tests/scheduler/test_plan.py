@@ -362,6 +362,18 @@ class TestFinishing:
 
         assert [type(decision) for decision in found.decisions] == [Recheck]
 
+    def test_nodes_of_a_provider_that_cannot_be_made_are_not_waited_for(self):
+        """Its plugin is gone: nobody could check whether they still answer (P4)."""
+        request = placed(a_request())
+        old = a_node(1, checked_at=NOW - 601)
+        pending = [PendingView(request=request, nodes={0: old})]
+
+        found = plan(a_snapshot(pending=pending, providers=[a_provider("beta")]))
+
+        (decision,) = found.decisions
+        assert isinstance(decision, GiveUp)
+        assert decision.free == (old,)
+
 
 class TestIdleNodes:
     def test_min_ready_is_kept(self):
@@ -683,3 +695,44 @@ def test_a_failed_node_keeps_its_request():
 
     assert request.placement is not None
     assert attrs.asdict(request)["placement"]["provider"] == "alpha"
+
+
+class TestProviderThatMayNotCreate:
+    """The limit of a day is used up, or creates have failed in a row."""
+
+    def test_what_is_ready_there_is_handed_out(self):
+        found = plan(
+            a_snapshot(
+                waiting=[a_request()],
+                idle=[a_node(1)],
+                providers=[a_provider(barred="used up"), a_provider("beta")],
+            )
+        )
+
+        (place,) = found.decisions
+        assert isinstance(place, Place)
+        assert (place.provider, len(place.take), place.launch) == ("alpha", 1, ())
+
+    def test_what_waits_for_a_launch_there_goes_elsewhere_at_once(self):
+        request = placed(a_request())
+        pending = [PendingView(request=request, nodes={})]
+
+        found = plan(a_snapshot(pending=pending, providers=[a_provider(barred="used up")]))
+
+        (decision,) = found.decisions
+        assert isinstance(decision, GiveUp)
+        assert decision.reason == "used up"
+
+    def test_nothing_is_launched_there_and_no_node_makes_room_for_nothing(self):
+        found = plan(
+            a_snapshot(
+                waiting=[a_request(labels=("large",))],
+                idle=[a_node(1)],
+                providers=[a_provider(barred="used up", pools=[a_pool(["small", "large"])])],
+                quotas={"alpha": room_for(1, used=1)},
+                min_ready={"small": 1},
+            )
+        )
+
+        assert found.decisions == ()
+        assert list(found.waits.values()) == [{"alpha": "used up"}]

@@ -159,3 +159,30 @@ class TestDroppedProvider:
         found = plan(a_snapshot(waiting=[a_request()], providers=providers))
 
         assert of_kind(found, Fail) == []
+
+
+class TestLabelThatIsOfferedNoLonger:
+    def test_what_nobody_can_be_given_goes_and_is_no_part_of_the_shelf(self):
+        """A node of a label that its provider has lost would stand in the way of a fresh one."""
+        lost = a_node(1, provider="alpha")
+        without = a_provider("alpha", pools=[attrs.evolve(a_pool(), offers={}, missing={})])
+        other = a_provider("beta")
+
+        found = plan(a_snapshot(idle=[lost], providers=[without, other], min_ready={"small": 1}))
+
+        assert retired(found) == [lost.id]
+        (warm,) = of_kind(found, Warm)
+        assert warm.launch.provider == "beta"
+
+    def test_what_the_cloud_lacks_for_now_stays(self):
+        """Its image is gone from the cloud, or is not known yet: the node serves all the same."""
+        node = a_node(1, provider="alpha")
+        pool = attrs.evolve(a_pool(), offers={}, missing={"small": "no image"})
+
+        found = plan(
+            a_snapshot(
+                idle=[node], providers=[a_provider("alpha", pools=[pool])], min_ready={"small": 1}
+            )
+        )
+
+        assert retired(found) == []

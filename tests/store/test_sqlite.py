@@ -7,11 +7,13 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from store_builders import a_lease, a_node, a_request, new
 
 from trellis.errors import (
@@ -380,3 +382,38 @@ class TestReadsTogether:
             for number in range(1, 20):
                 nursery.start_soon(read, number)
         assert answers == [None] * 19
+
+    async def test_a_disk_that_fails_is_told_as_the_stores_failure(self, counted):
+        """Not as an error of SQLite, which nobody who reads the store expects."""
+        log, _ = counted
+
+        def failing(_reader):
+            raise sqlite3.DatabaseError("disk I/O error")
+
+        with pytest.raises(StoreFailedError, match="disk I/O error"):
+            await log._read(failing)
+
+    async def test_closing_waits_for_those_under_way(self, counted):
+        """The second of a group is not read from nothing because the first took its time."""
+        log, _ = counted
+        begun, go_on = threading.Event(), threading.Event()
+        answers = []
+
+        def slow(_reader):
+            begun.set()
+            assert go_on.wait(10)
+
+        async def read(work):
+            answers.append(await log._read(work))
+
+        async with trio.open_nursery() as nursery:
+            await log._read_turn.acquire()
+            nursery.start_soon(read, slow)
+            nursery.start_soon(read, lambda reader: reader.archived(("node", "0000000001")))
+            await trio.testing.wait_all_tasks_blocked()
+            log._read_turn.release()
+            assert await trio.to_thread.run_sync(begun.wait, 10)
+            nursery.start_soon(log.close)
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+        assert answers == [None, None]

@@ -515,9 +515,8 @@ class RunningProvider:
             paused=f"paused by {pause.by}: {pause.reason}" if pause is not None else "",
             draining=self.dropped or (pause is not None and pause.drain),
             dropped=self.dropped,
-            closed=NOT_CONFIGURED
-            if self.dropped
-            else self.health.closed or self.creates.reason or self._day_used_up(),
+            closed=NOT_CONFIGURED if self.dropped else self.health.closed,
+            barred=self.creates.reason or self._day_used_up(),
             quota=self.quota.name,
             launch_retries=self.config.launch_retries,
             launches_left=self._launches_left(),

@@ -25,6 +25,11 @@ _LOOK_EVERY_S: Final = 0.1
 _SHOW_EVERY_S: Final = 0.5
 _MOST: Final = 50
 _STANDING: Final = ("ready", "in-use")
+_TRACEBACKS: Final = (
+    "Traceback (most recent call last)",
+    "  + Exception Group Traceback (most recent call last)",
+)
+"""A plain one, and the outermost of a group: what a nursery ends with."""
 
 
 async def play(
@@ -80,7 +85,7 @@ async def play(
 def bugs_in(log: Path) -> int:
     """How many errors of Trellis itself a daemon's log has: no fault of a cloud is a traceback."""
     with log.open(encoding="utf-8", errors="replace") as file:
-        return sum(line.startswith("Traceback (most recent call last)") for line in file)
+        return sum(line.startswith(_TRACEBACKS) for line in file)
 
 
 async def _until_it_answers(face: LocalClient) -> None:

@@ -183,6 +183,8 @@ class Entry:
                 raise self._fault(
                     ("regions",), "an entry that is no name must have name and values, no more"
                 )
+            elif not isinstance(one.get("values") or {}, Mapping):
+                raise self._fault(("regions",), "the values of a region must be a mapping")
             else:
                 regions[str(one["name"])] = one.get("values") or {}
         return regions

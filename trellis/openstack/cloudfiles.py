@@ -126,6 +126,8 @@ def _parse(path: Path, text: str) -> CloudFile:
         raise ConfigError([f"{where}: this is no YAML: {error.problem}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: this is no YAML: {type(error).__name__}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: it is nested too deeply; correct its brackets"]) from None
     if not isinstance(values, dict):
         raise ConfigError([f"{path}: it is empty or no mapping; write `clouds:` at its top"])
     return CloudFile(path, values, places)

@@ -76,12 +76,13 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
     filled = {s: n for s, n in pending.nodes.items() if not _doubtful(n, now)}
     doubtful = tuple(n for s, n in sorted(pending.nodes.items()) if s not in filled)
     empty = [slot for slot in range(len(request.ask.labels)) if slot not in filled]
-    if not empty:
+    provider = snapshot.providers.get(place.provider)
+    # Without a provider nobody could look after its nodes, nor see whether they still answer.
+    if not empty and provider is not None:
         yield from _hand_out(request, filled, snapshot)
         return
 
     good = tuple(pending.nodes[s] for s in sorted(pending.nodes))
-    provider = snapshot.providers.get(place.provider)
 
     def give_up(reason: str, until: float | None) -> GiveUp:
         declined = Declined(provider=place.provider, reason=reason, at=now, until=until)
@@ -95,8 +96,8 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
         yield give_up(
             f"{place.refusals} launches were refused or in doubt there", now + ELSEWHERE_S
         )
-    elif provider.closed:
-        yield give_up(provider.closed, now + ELSEWHERE_S)
+    elif provider.closed or provider.barred:
+        yield give_up(provider.closed or provider.barred, now + ELSEWHERE_S)
     else:
         labels = [request.ask.labels[slot] for slot in empty]
         chosen = room.choose_pools(provider, labels, place.az, now)
@@ -250,7 +251,9 @@ def _reserve_if_starving(
         return
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
-        if name in reserved or out_of_question(request, provider, snapshot.now):
+        if name in reserved or provider.barred:
+            continue
+        if out_of_question(request, provider, snapshot.now):
             continue
         offers = offers_of(provider, request.ask.labels)
         if not isinstance(offers, str) and not room.could_ever(provider, request.ask.labels):
@@ -268,7 +271,8 @@ def _make_room(request: NodeRequest, snapshot: Snapshot, room: Room) -> Iterator
     """
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
-        if provider.paused or out_of_question(request, provider, snapshot.now):
+        no_launch = provider.paused or provider.barred
+        if no_launch or out_of_question(request, provider, snapshot.now):
             continue
         offers = offers_of(provider, request.ask.labels)
         if isinstance(offers, str) or not isinstance(

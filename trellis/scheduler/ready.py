@@ -26,8 +26,15 @@ def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
     for (owner, label), nodes in sorted(snapshot.idle.items()):
         provider = snapshot.providers.get(owner)
         # What a provider that cannot be used has ready is no use to anybody.
-        if provider is not None and not provider.closed:
-            shelf.setdefault(label, []).extend(n for n in nodes.values() if n.id not in room.taken)
+        if provider is None or provider.closed:
+            continue
+        free = [node for node in nodes.values() if node.id not in room.taken]
+        if _is_configured(provider, label):
+            shelf.setdefault(label, []).extend(free)
+        else:
+            # Nor is this, ever: nobody is given it, and it must not count as kept ready.
+            for node in free:
+                yield Retire(node=node, reason=f"{owner} offers {label} no longer")
     for label in sorted({*snapshot.min_ready, *shelf}):
         yield from _keep_label(label, shelf.get(label, []), snapshot, room)
 
@@ -55,6 +62,10 @@ def _keep_label(label: str, idle: list[Node], snapshot: Snapshot, room: Room) ->
         yield Retire(node=node, reason=worn[node.id])
 
 
+def _is_configured(provider: ProviderView, label: str) -> bool:
+    return any(label in pool.offers or label in pool.missing for pool in provider.pools)
+
+
 def _in_the_way(node: Node, snapshot: Snapshot, room: Room) -> bool:
     """Whether a worn node has the very room that its replacement needs.
 
@@ -64,7 +75,9 @@ def _in_the_way(node: Node, snapshot: Snapshot, room: Room) -> bool:
     provider = snapshot.providers[node.provider]
     pool = next((p for p in provider.pools if p.name == node.pool), None)
     offer = pool.offers.get(node.label) if pool is not None else None
-    if pool is None or offer is None or provider.paused or provider.quota in room.contended:
+    if pool is None or offer is None or provider.quota in room.contended:
+        return False
+    if provider.paused or provider.barred:
         return False
     held = pool.labels_held.get(node.label)
     if held is not None and snapshot.now < held.until:

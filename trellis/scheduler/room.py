@@ -45,8 +45,8 @@ class Room:
         """
         if not wanted:
             return []
-        if provider.paused:
-            return provider.paused
+        if provider.paused or provider.barred:
+            return provider.paused or provider.barred
         if len(wanted) > self.launches_left:
             return "the launch budget of this minute is used up"
         launching = self._launching.get(provider.name, 0) + len(wanted)

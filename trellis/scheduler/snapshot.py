@@ -69,6 +69,7 @@ class ProviderView:
 
     Attributes:
         closed: why it cannot be used now; "" if it can.
+        barred: why no create may be sent now, though what is ready there may be handed out.
         paused: why nothing may be launched on it, though what is ready there may be handed out.
         draining: its idle nodes are to be deleted.
         dropped: it is configured no longer, and only ends what it has.
@@ -83,6 +84,7 @@ class ProviderView:
     launch_retries: int
     pools: Sequence[PoolView]
     launches_left: int | None = None
+    barred: str = ""
     paused: str = ""
     draining: bool = False
     dropped: bool = False

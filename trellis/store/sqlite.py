@@ -134,16 +134,21 @@ class SqliteLog:
             if mine.came_of_it is None:
                 await self._call(self._read_all, self._reading)
         assert mine.came_of_it is not None
-        return cast(T, mine.came_of_it.unwrap())
+        try:
+            return cast(T, mine.came_of_it.unwrap())
+        except sqlite3.Error as error:
+            raise explained(error, self._path) from error
 
     def _read_all(self) -> None:
         reads, self._reads = self._reads, []
+        # Closing takes it away at any moment, and then waits until this has come to its end.
+        reader = self._reader
         for read in reads:
-            if self._reader is None:
+            if reader is None:
                 closed = StoreFailedError(f"store {self._path} is closed")
                 read.came_of_it = outcome.Error(closed)
             else:
-                read.came_of_it = outcome.capture(read.work, self._reader)
+                read.came_of_it = outcome.capture(read.work, reader)
 
     async def _call(self, work: Callable[[], T], turn: trio.CapacityLimiter) -> T:
         try:

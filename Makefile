@@ -54,11 +54,11 @@ $(ASYNC_DONE): $(ASYNC_FILES) Makefile requirements/dev.txt
 	@touch $@
 
 test: $(READY) ## every test that needs no root and no server of its own; ARGS go to pytest
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not real and not ssh and not browser" $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not real and not ssh and not browser" $(ARGS)
 
 test-real: $(READY) ## the tests on a real OpenStack, which is installed and started if need be
 	tests/realcloud/up
-	$(BIN)/python -m pytest -q -m real $(ARGS)
+	$(BIN)/python -m pytest -q -m real tests/real $(ARGS)
 
 test-ssh: $(READY) ## logins over SSH to nodes in network namespaces; root, iproute2, OpenSSH
 	$(BIN)/python -m pytest -q -m ssh tests/ssh $(ARGS)

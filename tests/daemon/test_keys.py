@@ -103,9 +103,8 @@ async def test_keys_are_known_after_a_restart(tmp_path, autojump_clock):
         await stage.release(request)
         await stage.gone(node_id)
         assert core.fleet.host_keys.claim(key, NodeId("0000009999")) == node_id
-    await trio.sleep(6 * 24 * 3600)
-    async with stage.running() as core:
-        await trio.sleep(MINUTE)
-        assert core.fleet.host_keys.claim(key, NodeId("0000009999")) == node_id
-        await trio.sleep(2 * 24 * 3600)
-        assert core.fleet.host_keys.claim(key, NodeId("0000009999")) is None
+    for days, known in ((6, node_id), (2, None)):
+        await trio.sleep(days * 24 * 3600)
+        async with stage.running() as core:
+            await trio.sleep(MINUTE)
+            assert core.fleet.host_keys.claim(key, NodeId("0000009999")) == known

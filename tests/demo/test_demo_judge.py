@@ -164,6 +164,34 @@ def refused(count):
     return [Fact(at=20.0, what=What.QUOTA_REFUSED, who="ci") for _ in range(count)]
 
 
+def test_one_node_made_in_two_clouds():
+    verdicts = judge(
+        [cloud(made("s1")), cloud(made("s2", name="other"))], [fulfilled(handed())], {NODE}
+    )
+
+    assert [x.promise for x in verdicts if not x.held] == ["P3"]
+
+
+def given_up(count, every_s):
+    return [
+        Transcript(
+            requestor=f"r{number}", labels=("small",), filed_at=number * every_s, ended="cancelled"
+        )
+        for number in range(count)
+    ]
+
+
+def test_nobody_was_served_in_all_that_time():
+    """Requests that are all given up at the end came to an end, and to nothing."""
+    _, breach = only(broken(cloud(), *given_up(40, every_s=1.0)))
+
+    assert "none of 40 requests was served" in breach
+
+
+def test_a_run_that_was_over_at_once_is_not_accused_of_it():
+    assert broken(cloud(), *given_up(3, every_s=1.0)) == {}
+
+
 def test_too_many_creates_were_refused_for_quota():
     """One in a hundred is allowed, two are not; a stranger's change excuses one."""
     facts = [made(f"s{n}", f"{n:010d}", at=10.0) for n in range(98)]

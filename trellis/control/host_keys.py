@@ -64,6 +64,11 @@ class HostKeys:
 
         Cancelled, it has read a part of them.
         """
+        await self._load(store, now)
+        # The oldest first again, as those that are forgotten first.
+        self._gone = dict(sorted(self._gone.items(), key=lambda entry: entry[1]))
+
+    async def _load(self, store: Store, now: float) -> None:
         position: int | None = None
         while len(self._gone) < MOST_GONE:
             page = await store.history_page(Node, limit=PAGE, before=position)

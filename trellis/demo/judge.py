@@ -16,6 +16,8 @@ from trellis.sim.cloud.site import STRANGER
 
 REFUSED_AT_MOST: Final = 0.01
 """Share of our creates that may be refused for quota."""
+PATIENCE_S: Final = 30.0
+"""Requests that were filed over so long and not one of them served: nothing works."""
 TAG_NODE: Final = "trellis_node_id"
 """Where a server's metadata says which node it is; not taken from the code that is judged."""
 
@@ -119,19 +121,25 @@ def _harmed(truths: Truths) -> list[str]:
 
 def _made(truths: Truths, recorded: Collection[str]) -> list[str]:
     found = []
+    by_name, by_node = dict[str, Fact](), dict[str, str]()
     for truth in truths:
-        first = dict[str, Fact]()
         for fact in _ours(truth):
             node = dict(fact.metadata).get(TAG_NODE, "")
             if node not in recorded:
                 whose = f"node {node}" if node else "no node"
                 found.append(f"{truth.name} made {fact.name}, of {whose}: there is no record")
-            if (other := first.setdefault(fact.name, fact)) is not fact:
+            if (other := by_name.setdefault(fact.name, fact)) is not fact:
                 found.append(f"{truth.name} made {fact.name} twice: {other.id} and {fact.id}")
+            elif node and by_node.setdefault(node, fact.id) != fact.id:
+                found.append(f"node {node} was made twice: {by_node[node]} and {fact.id}")
     return found
 
 
 def _ended(transcripts: Transcripts) -> list[str]:
+    filed = [transcript.filed_at for transcript in transcripts]
+    served = any(transcript.ended == "fulfilled" for transcript in transcripts)
+    if not served and filed and max(filed) - min(filed) >= PATIENCE_S:
+        return [f"none of {len(filed)} requests was served in {max(filed) - min(filed):.0f} s"]
     return [
         f"{transcript.requestor}'s request for {', '.join(transcript.labels)} "
         + (f"failed: {transcript.reason}" if transcript.ended else "never ended")

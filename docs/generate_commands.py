@@ -22,17 +22,21 @@ _HEAD: Final = """\
 
 Noun, then verb. Data goes to stdout, messages to stderr. The exit code is 0 when it is done, 1
 when it failed (stderr says why, and what to do now), 2 when the command line is wrong. All but
-`serve`, `config`, `plugin` and `simulate` talk to the daemon.
+`serve`, `cloud`, `config`, `demo`, `plugin` and `simulate` talk to the daemon.
 
 | variable | meaning |
 |---|---|
 | `TRELLIS_URL` | where the daemon listens; `http://127.0.0.1:8480` if not set |
-| `TRELLIS_TOKEN` | sent along, for a proxy in front of the daemon that wants one |
+| `TRELLIS_TOKEN` | a bearer token for a proxy in front: the daemon checks none yet |
 | `TRELLIS_DISABLED_PLUGINS` | plugins that are not loaded, by name, with commas between |
-| `NO_COLOR` | if set, no colours |
+| `NO_COLOR` | if set, no colours; into a pipe there never are any |
 
-Completion in the shell: `eval "$(_TRELLIS_COMPLETE=bash_source trellis)"`; also `zsh_source` and
-`fish_source`.
+The leading zeros of a node's id may be left out, and of a request's id the first characters are
+enough (four, and as many as make it the only one).
+
+Completion of commands, options, labels, providers and ids: in bash
+`eval "$(_TRELLIS_COMPLETE=bash_source trellis)"`, in zsh the same with `zsh_source`, in fish
+`_TRELLIS_COMPLETE=fish_source trellis | source`.
 """
 
 

@@ -25,6 +25,11 @@ JSON over HTTP at the address of `web.listen`. A running daemon describes itself
 of labels, providers, quota, leaks and the plan comes in pages: `limit` says how many, `next` of
 the answer goes into `after` of the next call. An unknown key or parameter is refused.
 
+At `/` is a page for people, which shows what `/api/v1/status` says and follows `/api/v1/events`.
+
+Nobody has to log in yet: whoever reaches the address may do everything. So listen on loopback, or
+have a proxy in front that asks who it is; a token that is sent is not looked at.
+
 A refusal is a problem document (RFC 9457, `application/problem+json`) with a `remedy`: what to do
 now. Beside those named with each call, any call can be refused with
 

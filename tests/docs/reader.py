@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from trellis.cli.main import main
 
-PATIENCE_S = 60.0
+PATIENCE_S = 12.0
 """For a loaded machine; nothing takes so long."""
 READY = {"cloud": "Ctrl-C ends the clouds.", "serve": "trellis listens at "}
 """What a program that goes on says when it can be used."""
@@ -126,9 +126,10 @@ class Reader:
         words = subprocess.run(
             ["bash", "-c", f'printf "%s\\0" {line}'], capture_output=True, text=True, check=True
         ).stdout.split("\0")[1:-1]
-        with contextlib.chdir(self.folder):
+        with contextlib.chdir(self.folder), _at_most(PATIENCE_S):
             result = CliRunner(env=self.environment).invoke(main, words)
-        assert result.exit_code == 0, f"{line}: {result.exit_code}: {result.output}"
+        problem = f"{result.exit_code}, {result.exception!r}"
+        assert result.exit_code == 0, f"{line}: {problem}: {result.output}"
         return result.output
 
     def _id(self, noun: str) -> str:
@@ -152,6 +153,22 @@ class Reader:
                 return found[0]
             assert time.monotonic() < until, listed
             time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Break off what does not end: a command that waits for ever would stop all tests."""
+
+    def give_up(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"no end after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ class Namespaces:
         self._authorized = login_key(self._key)
         netns.enter(self._net)
 
-    async def run(self, clouds: Sequence[SimCloud], *, task_status: trio.TaskStatus[int]) -> None:
+    async def run(self, clouds: Sequence[SimCloud], *, task_status: trio.TaskStatus[int]) -> None:  # noqa: ASYNC114 - by `serve_clouds` alone
         """Give every server that is up its node, until cancelled; then remove all that was made.
 
         First it removes what a killed run of the same prefix left.

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 from click.testing import CliRunner
@@ -136,16 +137,35 @@ class Reader:
         assert result.exit_code == 0, f"{line}: {problem}: {result.output}"
         return result.output
 
+    def tidy(self) -> None:
+        """Give back and undo what earlier pages left: each is read by itself."""
+        self._ids.clear()
+        for request in json.loads(self._run("trellis request list -o json")):
+            self._run(f"trellis request cancel {request['id']}")
+        for provider in json.loads(self._run("trellis provider list -o json")):
+            if provider["pause"]:
+                self._run(f"trellis provider resume {provider['name']}")
+
     def _id(self, noun: str) -> str:
+        if "request" not in self._ids:
+            self._file()
         if noun not in self._ids:
-            if "request" not in self._ids:
-                made = self._run(f"trellis request create {self.label} --wait -o json")
-                self._ids["request"] = re.search(r"[0-9a-f]{32}", made)[0]
-            shown = self._run(f"trellis request show {self._ids['request']} -o json")
-            request = json.loads(shown)
+            request = self._shown()
+            if not request["lease"]:
+                self._file()  # the page's own has no nodes, or not yet
+                request = self._shown()
             self._ids["lease"] = request["lease"]["id"]
             self._ids["node"] = request["nodes"][0]["id"]
         return self._ids[noun]
+
+    def _file(self) -> None:
+        made = self._run(f"trellis request create {self.label} --wait -o json")
+        self._ids["request"] = re.search(r"[0-9a-f]{32}", made)[0]
+
+    def _shown(self) -> dict[str, Any]:
+        shown = self._run(f"trellis request show {self._ids['request']} -o json")
+        found: dict[str, Any] = json.loads(shown)
+        return found
 
     def _leak(self) -> str:
         """The id of a leak; waits until it is on the list."""

@@ -96,6 +96,7 @@ def world(tmp_path_factory):
 )
 def test_commands_of_a_page_work(world, page, tmp_path_factory):
     """From top to bottom, each ending with 0; those that go on are ended by Ctrl-C, with 0 too."""
+    world.tidy()
     for command in commands(page):
         line = command.line
         if why_not_run(line) or program(line) == "OS_CLIENT_CONFIG_FILE":
@@ -143,7 +144,7 @@ def test_the_tutorial_works(tmp_path):
         assert pending in said
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def real_cloud(tmp_path_factory):
     """What stands for a real cloud: its clouds.yaml, and the port of its nodes."""
     folder = folder_of(tmp_path_factory, "real")

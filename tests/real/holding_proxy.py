@@ -22,12 +22,14 @@ class HoldingProxy:
 
     Attributes:
         url: what to use in the place of *target*.
+        deleted: ids of servers whose deletion nova has accepted.
     """
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
         self._lock = threading.Lock()
         self._unanswered: set[str] = set()
+        self.deleted: set[str] = set()
         self._open = threading.Event()
         self._open.set()
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -83,6 +85,8 @@ class HoldingProxy:
                     made = json.loads(content).get("server") if answer.status == 202 else None
                     if made:
                         proxy._keep(made["id"])
+                if self.command == "DELETE" and "/servers/" in self.path and answer.status == 204:
+                    proxy.deleted.add(self.path.rpartition("/")[2])
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in HOP_BY_HOP:

@@ -178,7 +178,9 @@ def test_twenty_requests_survive_a_kill_in_the_middle_of_everything(
     status, made = judge("made", DEPLOYMENT, since, env=env, cloud=JUDGED)
     assert status == 0, made["twice"]
     # What was made without an answer was found and used, or found and deleted: never forgotten.
-    assert set(at_kill["unanswered"]) <= {row["id"] for row in made["made"]}
+    # Nova keeps no row of a server deleted before a cell had it: only the call tells of that one.
+    kept_rows = {row["id"] for row in made["made"]}
+    assert set(at_kill["unanswered"]) - kept_rows <= slow_nova.deleted
     status, touched = judge("untouched", strangers, env=env, cloud=JUDGED)
     assert status == 0, touched
     assert daemon.get("/leaks")["items"] == []

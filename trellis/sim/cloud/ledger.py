@@ -5,6 +5,8 @@ import hashlib
 
 import attrs
 
+from trellis.sim.catalogue import Struck
+
 
 class What(enum.Enum):
     """The kinds of fact."""
@@ -67,12 +69,14 @@ class Ledger:
         calls: by kind, as ``GET compute /servers/detail``; ids are written ``*``.
         statuses: answers by HTTP status.
         peak_instances: the most servers of the account at one time, by region.
+        struck: faults that took effect, by their names in the catalogue.
     """
 
     facts: list[Fact] = attrs.field(factory=list)
     calls: dict[str, int] = attrs.field(factory=dict)
     statuses: dict[int, int] = attrs.field(factory=dict)
     peak_instances: dict[str, int] = attrs.field(factory=dict)
+    struck: Struck = attrs.field(factory=Struck)
 
     def of(self, *kinds: What) -> list[Fact]:
         """The facts of these kinds."""

@@ -21,6 +21,8 @@ from trellis.live.view import Status, render
 FOLDER: Final = Path(__file__).parent / "pictures"
 LIVE_VIEW: Final = FOLDER / "live-view.svg"
 STATUS_PAGE: Final = FOLDER / "status-page.png"
+SIMULATED: Final = [FOLDER / "simulated-nodes.png", FOLDER / "what-if.png"]
+"""Drawn by ``trellis simulate --plots``: of the files in docs/how-to/simulate.md and what-if.md."""
 _COLUMNS, _LINES = 118, 26
 _PAGE_SIZE: Final = {"width": 1280, "height": 720}
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")

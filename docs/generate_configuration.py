@@ -44,7 +44,7 @@ def page() -> str:
         title = f"Providers of the type `{registration.type}`"
         parts.append(f"\n## {title}\n\n{_summary(cls)}\n")
         parts.append("\nBeside the keys of every provider:\n")
-        parts += _table(cls, own=ProviderConfig)
+        parts += table(cls, own=ProviderConfig)
         for name, nested in _nested(cls):
             base = dict(_nested(ProviderConfig)).get(name)
             if nested is not base:
@@ -57,7 +57,7 @@ def undocumented(cls: type) -> list[str]:
     missing = [
         f"{cls.__name__}.{field.name}"
         for field in attrs.fields(cls)
-        if field.init and not _documentation(cls).get(field.name)
+        if field.init and not documentation(cls).get(field.name)
     ]
     for _name, nested in _nested(cls):
         missing += undocumented(nested)
@@ -67,14 +67,14 @@ def undocumented(cls: type) -> list[str]:
 def _sections(cls: type, where: str, level: int = 2, own: type | None = None) -> Iterator[str]:
     heading = f"`{where}`" if where else "The file"
     yield f"\n{'#' * level} {heading}\n\n{_summary(cls)}\n"
-    yield from _table(cls, own=own)
+    yield from table(cls, own=own)
     bases = dict(_nested(own)) if own else {}
     for name, nested in _nested(cls):
         inner = f"{where}.{name}" if where else name
         yield from _sections(nested, inner, level, bases.get(name))
 
 
-def _table(cls: type, own: type | None = None) -> Iterator[str]:
+def table(cls: type, own: type | None = None) -> Iterator[str]:
     """The keys of a class; with *own* only those which that base class has not."""
     inherited = {field.name for field in attrs.fields(own)} if own else set()
     fields = [f for f in attrs.fields(cls) if f.init and f.name not in inherited]
@@ -82,7 +82,7 @@ def _table(cls: type, own: type | None = None) -> Iterator[str]:
         yield "\nNo keys of its own.\n"
         return
     yield "\n| key | type | default | meaning |\n|---|---|---|---|\n"
-    kinds, meanings = field_types(cls), _documentation(cls)
+    kinds, meanings = field_types(cls), documentation(cls)
     for field in fields:
         kind = describe(kinds[field.name]) + ("" if field.repr else " (secret)")
         meaning = meanings.get(field.name, "").replace("``", "`").replace("|", "\\|")
@@ -129,7 +129,7 @@ def _summary(cls: type) -> str:
     return (cls.__doc__ or "").split("\n\n")[0].strip().replace("``", "`")
 
 
-def _documentation(cls: type) -> dict[str, str]:
+def documentation(cls: type) -> dict[str, str]:
     """What the docstrings of a class and its bases say of each field."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):

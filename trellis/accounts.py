@@ -41,7 +41,7 @@ class _SharedAccount:
 
 @attrs.frozen(kw_only=True)
 class Connection:
-    """A provider made, on the account it calls through (`trellis.control.provider.Connected`)."""
+    """A provider made, on the account it calls through (`trellis.control.connected.Connected`)."""
 
     provider: Provider
     name: str
@@ -72,8 +72,20 @@ class Connection:
             self._account.wired.road.note_past("compute", Verb.CREATE, times)
 
     def outdated(self) -> bool:
-        """Whether the way to the cloud is configured otherwise now: its URL, TLS, endpoints."""
+        """Whether the cloud is configured otherwise now: its URL, user, project, TLS, endpoints."""
         return self._is_outdated()
+
+    def reconsider(self, *, anyway: bool = False) -> None:
+        """Have a login that was refused tried again at once if its secret has been changed.
+
+        Args:
+            anyway: also if it has not been: a person says so.
+        """
+        self._account.wired.account.reconsider(anyway=anyway)
+
+    def doubt(self) -> None:
+        """Have the catalog fetched anew soon: it leads where nobody expects."""
+        self._account.wired.account.doubt()
 
 
 class Accounts:
@@ -153,11 +165,12 @@ class Accounts:
         if registration is None:
             raise ConfigError([f"provider {config.name}: no plugin offers type {config.type!r}"])
         account = await self._account(cloud, config)
-        way = _way(cloud)
+        way = (_identity(cloud), _way(cloud))
 
         def outdated() -> bool:
             try:
-                return _way(self._read(config.cloud, config.region_name)) != way
+                now = self._read(config.cloud, config.region_name)
+                return (_identity(now), _way(now)) != way
             except ConfigError:
                 return False  # what cannot be read now replaces nothing
 

@@ -26,6 +26,7 @@
         ├── NotFoundError            the thing is not there
         ├── ConflictingStateError    409: not possible in the thing's present state
         └── RejectedError            the call itself is wrong: repeating it is pointless
+            └── StaleOfferError      a create names what the cloud no longer has: look it up anew
 
 The leaf says what to *do*; callers ask by type and never look into a text.
 """
@@ -215,3 +216,10 @@ class ConflictingStateError(CloudError):
 
 class RejectedError(CloudError):
     """The call is wrong in itself: the same call will be refused again."""
+
+
+class StaleOfferError(RejectedError):
+    """A create names a flavor, image, network or zone that the cloud no longer has.
+
+    Not the node's fault: its label is to be looked up anew before the next create.
+    """

@@ -10,7 +10,7 @@ import threading
 import attrs
 import pytest
 import yaml
-from face_fakes import a_node, an_event
+from face_fakes import MOVED_TO, a_node, an_event
 
 from trellis.model.node import NodeState
 
@@ -36,7 +36,7 @@ def fleet(daemon):
     [
         ("node", "list"), ("node", "show", "0000000001"), ("node", "explain", "0000000001"),
         ("label", "list"), ("provider", "list"), ("provider", "show", "ovh-bhs1"), ("quota",),
-        ("leak", "list"), ("plan",), ("request", "list"), ("lease", "list"),
+        ("tenant", "list"), ("leak", "list"), ("plan",), ("request", "list"), ("lease", "list"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -134,11 +134,28 @@ def test_provider_is_paused_and_resumed(daemon, run):
     assert json.loads(resumed.stdout)["pause"] is None
 
 
+def test_a_move_of_a_cloud_is_accepted(daemon, run):
+    """By the endpoint it has moved to; another one is refused, with what to do."""
+    accepted = run("provider", "accept", "ovh-bhs1", "--endpoint", MOVED_TO, "-o", "json")
+    refused = run("provider", "accept", "ovh-bhs1", "--endpoint", "https://x.example")
+
+    assert json.loads(accepted.stdout)["name"] == "ovh-bhs1"
+    assert (refused.exit_code, "look again" in refused.stderr) == (1, True)
+
+
 def test_quota_shows_ours_others_and_limit(daemon, run):
     """ours+others/limit; unlimited and unknown have signs of their own."""
     cells = run("quota").stdout.splitlines()[1].split()
 
     assert cells[:4] == ["ovh-bhs1", "3+4/100", "6/∞", "21000/?"]
+
+
+def test_quota_shows_tenants_and_the_launch_budget_too(daemon, run):
+    """What is ours alone to limit stands below what the clouds limit."""
+    lines = [line.split() for line in run("quota").stdout.splitlines()]
+
+    assert ["openstack", "3/10", "6/40", "21000", "2.0", "2"] in lines
+    assert "7/3000 in the last minute" in " ".join(lines[-1])
 
 
 def test_leaks_are_deleted_and_adopted(daemon, run):

@@ -107,6 +107,8 @@ providers:
         ("deployment: x\nhistory-age: 010", "'010' is no duration"),
         ("deployment: x\nlaunch-budget: 1.5",
          "2:16: launch-budget: expected a whole number, got '1.5'"),
+        ("deployment: x\nlaunch-budget: -1" + "0" * 400,
+         "2:16: launch-budget: too large a number: '-1000"),
         ("deployment: x\nlaunch-budget: true",
          "2:16: launch-budget: expected a whole number, got 'true'"),
         ("deployment: x\nstore: zookeeper://a/b", "not available yet; write sqlite:PATH"),

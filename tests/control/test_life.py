@@ -1,13 +1,20 @@
 """A node's life where the cloud makes it hard: each story was a fault of ours once."""
 
 from random import Random
+from typing import Any
 
+import pytest
 import trio
 
+from tests.control.scripted_provider import ScriptedProvider
 from tests.daemon.stage import MINUTE, Stage, answering
+from trellis.control.health import ProviderHealth
+from trellis.control.life import Life
+from trellis.errors import MisconfiguredError
 from trellis.model.node import NodeState
-from trellis.sim.cloud.spec import CloudSpec, ImageSpec, floating_networks
+from trellis.sim.cloud.spec import CloudSpec, ImageSpec, fixed, floating_networks
 from trellis.store.simulated import SimulatedLog
+from trellis.testing.builders import a_home
 
 SLOW = """
 deployment: stage
@@ -134,3 +141,59 @@ async def test_refusals_for_quota_after_the_create_do_not_go_on_for_ever(tmp_pat
         await trio.sleep(30 * MINUTE)
 
     assert 1 <= stage.created() <= 15
+
+
+async def test_guests_are_looked_at_seldom_before_they_usually_answer(tmp_path, autojump_clock):
+    """What the guests of a label take to answer is learnt, and half of it is not filled with looks.
+
+    The first look is made at once all the same: after a restart it may have been up for long.
+    """
+    stage = Stage(tmp_path, alpha=CloudSpec(name="alpha", guest=fixed(20.0)))
+    connect, looks = stage.alpha.connect, [0]
+
+    async def counted(host: str, port: int) -> trio.abc.Stream:
+        looks[-1] += 1
+        return await connect(host, port)
+
+    stage.alpha.connect = counted
+    async with stage.running():
+        for _ in range(30):
+            await stage.release(await stage.served(await stage.ask("alpha")))
+            looks.append(0)
+
+    assert looks[0] > 38
+    assert sum(looks[20:30]) / 10 < 26
+
+
+async def test_nothing_is_made_where_no_record_speaks_of(autojump_clock):
+    """One node recorded in a second place would close the provider once it leads home again.
+
+    Met in a simulation whose endpoint moved for a while: a launch came before any list (rule 2).
+    """
+    provider = ScriptedProvider()
+    health = ProviderHealth("alpha", lambda: 0.0, lambda: None)
+    nobody: Any = None
+    life = Life(
+        config=nobody,
+        deployment="test",
+        provider=provider,
+        store=nobody,
+        world=nobody,
+        watcher=nobody,
+        health=health,
+        quota=nobody,
+        attached=nobody,
+        twin_of=nobody,
+        breakers=nobody,
+        read_anew=nobody,
+        stale=nobody,
+        foreign=lambda home: "" if home == a_home() else "project changed: it is elsewhere",
+    )
+
+    assert await life._home() == a_home()
+    provider.at_home = a_home(endpoint="http://elsewhere/v2.1")
+    with pytest.raises(MisconfiguredError, match="project changed"):
+        await life._home()
+    assert "project changed" in health.closed
+    provider.at_home = a_home()
+    assert await life._home() == a_home()

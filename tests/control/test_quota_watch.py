@@ -31,9 +31,9 @@ class Used:
 
 async def others_beside(node, used, before=NOTHING):
     """What others are reckoned to use after one reading, and what was thought before."""
-    fleet = Fleet(quota_of=lambda name: "q")
+    fleet = Fleet(quota_of=lambda node: "q")
     fleet.load([node])
-    quota = Quota("q", lambda: NOW)
+    quota = Quota("q", lambda: NOW, now=trio.current_time)
     quota.others = before
     watch = QuotaWatch(
         provider=Used(used),

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.daemon.stage import MINUTE, Stage
-from trellis.model.node import NodeState
+from trellis.model.node import Node, NodeState
 from trellis.model.request import Ask, NodeRequest, RequestState
 from trellis.store.simulated import SimulatedLog
 
@@ -187,3 +187,23 @@ async def test_a_bug_in_one_launch_costs_that_node_only(stage, autojump_clock, m
         events = (await core.port.explain_node(broken[0])).history
     assert node.id != broken[0]
     assert any("ZeroDivisionError" in event.why for event in events)
+
+
+async def test_an_end_that_is_being_written_is_not_begun_again_by_a_restart(stage, autojump_clock):
+    """A provider that connects anew has no task for a node whose end is on its way to the log.
+
+    Found by seed 4 of rough with 60 requests: a slow disk, and a rotated password.
+    """
+    async with stage.running() as core:
+        await stage.release(await stage.served(await stage.ask()))
+        # Nothing tells of what is only staged.
+        while any(core.store.head(Node, x) is not None for x in core.fleet.nodes):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert core.fleet.nodes
+
+        for running in core._roster.running.values():
+            await running.restart()
+        await all_gone(core)
+        await trio.sleep(2 * MINUTE)
+
+    assert [x for x in stage.events if x["log_level"] == "error"] == []

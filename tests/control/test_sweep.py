@@ -44,7 +44,7 @@ class Swept:
             health=ProviderHealth("alpha", lambda: self.now, lambda: None),
             mode=mode,
             wall=lambda: self.now,
-            issued=lambda node_id: int(node_id) < issued,
+            issued=lambda tag: int(tag.node_id) < issued,
             nodes=lambda: {node.id: node for node in nodes},
             attached=self.attached,
             estrange=self.estranged.update,
@@ -161,7 +161,7 @@ async def test_a_node_id_never_issued_stops_the_sweep(autojump_clock):
 
     assert swept.provider.deleted == []
     assert "never issued" in swept.sweep.alarm
-    assert swept.estranged == {"server-1": "0000000001"}
+    assert swept.estranged == {"server-1": Tag(deployment="test", node_id="0000000001")}
 
 
 async def test_what_was_strange_stays_strange(autojump_clock):
@@ -214,6 +214,26 @@ async def test_floating_ips_of_ours_without_a_record_are_leaks(autojump_clock):
     )
 
     assert [leak.external_id for leak in swept.sweep.leaks()] == ["fip-1"]
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_what_was_left_once_is_soon_looked_at_again(stays, nursery, autojump_clock):
+    """It is a leak and goes, or was on its way out and is suspected no longer."""
+    swept = Swept()
+    ours = Tag(deployment="test", node_id="0000000001")
+    thing = Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-1", tag=ours)
+    swept.provider.leftovers = (thing,)
+    swept.sweep.wall = trio.current_time
+    nursery.start_soon(swept.sweep.run)
+    await trio.sleep(5.0)
+    assert [leak.sightings for leak in swept.sweep.leaks()] == [1]
+
+    swept.provider.leftovers = (thing,) if stays else ()
+    await trio.sleep(AGAIN_AFTER_S + 20.0)
+
+    assert swept.provider.deleted == (["fip-1"] if stays else [])
+    assert list(swept.sweep.leaks()) == []
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_port_left_behind_is_known_by_its_server():

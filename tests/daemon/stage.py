@@ -77,6 +77,8 @@ class Stage:
     """Two clouds, alpha and beta, and a clouds.yaml that names them.
 
     Attributes:
+        wall: the wall clock of the daemon's host; the clouds have one that is right.
+        seed: of the daemon's chance.
         meddle: what sits on alpha's wires; None lets all calls through.
         calls: all calls made: cloud, method, path.
         entry: alpha's in clouds.yaml; `write` puts it there, without it if it is None.
@@ -94,6 +96,8 @@ class Stage:
             "alpha": SimCloud(alpha, wall=wall, random=Random(1)),
             "beta": SimCloud(CloudSpec(name="beta", number=1), wall=wall, random=Random(2)),
         }
+        self.wall: Callable[[], float] = wall
+        self.seed = 4
         self.meddle: Meddle | None = None
         self.calls: list[tuple[str, str, str]] = []
         self.open_wires = 0
@@ -123,8 +127,8 @@ class Stage:
         """Run the core; its log is caught in `events`. Run again, it is a restart."""
         registry, configuration = builtin_types(), self._parsed()
         world = World(
-            wall=wall,
-            random=Random(4),
+            wall=self.wall,
+            random=Random(self.seed),
             connect=connector(self.clouds.values()),
             transport=transports or self.wires,
         )

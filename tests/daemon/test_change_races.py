@@ -31,12 +31,13 @@ async def refuse_creates(request: httpx.Request, carry: Carry) -> httpx.Response
 
 
 async def test_nodes_count_against_the_quota_that_their_provider_has_now(tmp_path, autojump_clock):
-    """The region is named from now on: what was counted under the old name is under the new one,
-    and in the end nothing is counted at all."""
+    """The region is named from now on: it is the same project, so nothing is counted anew, and in
+    the end nothing is counted at all."""
     stage = staged(tmp_path, "alpha")
+    project = f"{stage.alpha.project_id}/RegionOne"
     async with stage.running() as core:
         request = await stage.served(await stage.ask())
-        one = core.fleet.quota_used["alpha/"]
+        one = core.fleet.quota_used[project]
         assert one.instances == 1
 
         text = stage.configuration
@@ -44,8 +45,9 @@ async def test_nodes_count_against_the_quota_that_their_provider_has_now(tmp_pat
             text.replace("    cloud: alpha\n", "    cloud: alpha\n    region-name: RegionOne\n")
         )
 
-        assert core.fleet.quota_used["alpha/RegionOne"] == one
-        assert core.fleet.quota_used.get("alpha/", Resources()) == Resources()
+        assert core.fleet.quota_used[project] == one
+        await until(lambda: stage.status().quota.ours == one)
+        assert stage.status().quota.others == Resources()
         await stage.release(request)
         await stage.gone(request.nodes[0])
         assert set(core.fleet.quota_used.values()) == {Resources()}
@@ -59,7 +61,8 @@ async def test_a_quota_that_nobody_draws_on_is_forgotten(tmp_path, autojump_cloc
 
         await stage.take_up(configuration("beta"))
 
-        await until(lambda: set(core._roster.quotas) == {"beta/"})
+        beta = f"{stage.clouds['beta'].project_id}/RegionOne"
+        await until(lambda: set(core._roster.quotas) == {beta})
 
 
 async def test_a_dropped_provider_keeps_to_its_limits(tmp_path, autojump_clock):

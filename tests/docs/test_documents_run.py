@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.docs.exceptions import NO_COMMANDS, NOT_RUN, why_not_run
-from tests.docs.pages import PAGES, ROOT, commands, file_of, others, program
+from tests.docs.pages import PAGES, ROOT, blocks, commands, file_of, others, program
 from tests.docs.reader import reading
 from tests.meta.test_documents import refusal_of
 
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 
 TUTORIAL = ROOT / "docs/tutorial/first-node.md"
 REAL_CLOUD = ROOT / "docs/how-to/first-real-cloud.md"
+SIMULATE = ROOT / "docs/how-to/simulate.md"
+WHAT_IF = ROOT / "docs/how-to/what-if.md"
 SIMULATED = ROOT / "docs/how-to/simulated-clouds.md"
 OF_THEIR_OWN = {TUTORIAL, REAL_CLOUD, ROOT / "README.md"}
 FINITE = (
@@ -76,6 +78,10 @@ def world(tmp_path_factory):
     """A daemon at work, with the files and names of the documents."""
     folder = folder_of(tmp_path_factory, "world")
     (folder / "my-clouds.yaml").write_text(file_of(SIMULATED, "clouds"))
+    (folder / "story.yaml").write_text(file_of(SIMULATE, "clouds"))
+    (folder / "known.yaml").write_text(file_of(WHAT_IF, "demand"))
+    (recorded,) = [x for x in blocks(SIMULATE.read_text(encoding="utf-8")) if x.kind == "csv"]
+    (folder / "jobs.csv").write_text(recorded.text)
     with reading(folder) as reader:
         reader.start(f"trellis cloud {Path(__file__).with_name('world.yaml')}")
         clouds_yaml = folder / "trellis-clouds/clouds.yaml"

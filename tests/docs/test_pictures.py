@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from docs.draw_pictures import FOLDER, LIVE_VIEW, STATUS_PAGE, draw_live_view
+from docs.draw_pictures import FOLDER, LIVE_VIEW, SIMULATED, STATUS_PAGE, draw_live_view
 from tests.live.status_builder import a_status
 
 MOST_BYTES = 200_000
@@ -18,7 +18,7 @@ def outside(svg):
 
 
 def test_those_that_are_drawn_are_there():
-    assert PICTURES == sorted([LIVE_VIEW, STATUS_PAGE])
+    assert PICTURES == sorted([LIVE_VIEW, STATUS_PAGE, *SIMULATED])
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)

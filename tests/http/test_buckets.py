@@ -126,3 +126,14 @@ def test_limits_that_could_never_let_a_call_through_are_refused(limit):
     """A bucket that never fills would stall in silence."""
     with pytest.raises(ValueError, match="must be"):
         Limit(**limit)
+
+
+def test_refusals_without_an_end_are_waited_for_as_the_first_ones():
+    """A cloud that refuses all night does not end in an arithmetic error."""
+    bucket, now = Bucket(Limit(per_s=10.0), 0.0), 0.0
+
+    for _ in range(1100):
+        now += 100.0
+        bucket.refused(now, sent_at=now - 1.0, pause_s=None)
+
+    assert pytest.approx(bucket.delay(now)) == 60.0

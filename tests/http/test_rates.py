@@ -261,3 +261,37 @@ async def test_a_lowered_limit_holds_at_once(autojump_clock):
         await served(gate, Verb.READ, order, number)
 
     assert trio.current_time() == pytest.approx(3.0)
+
+
+async def test_turn_that_is_there_is_taken_at_once(autojump_clock):
+    """While there are tokens nobody has to wait, not even for a turn of Trio's loop."""
+    gate = a_gate(per_s=1.0, burst=2)
+
+    assert [gate.enter_at_once(Verb.READ) for _ in range(3)] == [True, True, False]
+
+
+async def test_nobody_enters_at_once_past_those_who_wait(autojump_clock):
+    """The token that comes is theirs who have waited for it."""
+    gate = a_gate(per_s=1.0, burst=1)
+    order: list[object] = []
+    assert gate.enter_at_once(Verb.CREATE)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(served, gate, Verb.CREATE, order, "waited")
+        await trio.testing.wait_all_tasks_blocked()
+        at_once = gate.enter_at_once(Verb.DELETE)
+
+    assert not at_once
+    assert order == ["waited"]
+
+
+async def test_nobody_enters_at_once_without_a_connection(autojump_clock):
+    """As many as there are connections are in flight, whatever the rate would allow."""
+    gate = a_gate(at_once=1)
+    assert gate.enter_at_once(Verb.READ)
+
+    full = gate.enter_at_once(Verb.READ)
+    gate.leave()
+
+    assert not full
+    assert gate.enter_at_once(Verb.READ)

@@ -242,15 +242,28 @@ async def test_429_slows_the_bucket_of_its_verb(autojump_clock):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
-async def test_413_without_delay_slows_nothing(autojump_clock, headers):
-    """It speaks of a quota or of a size: waiting helps neither."""
-    transport = in_turn(httpx.Response(413, headers=headers), ok())
+async def test_413_without_delay_that_names_a_quota_slows_nothing(autojump_clock, headers):
+    """Waiting does not help."""
+    body = {"overLimit": {"code": 413, "message": "Quota exceeded for instances"}}
+    transport = in_turn(httpx.Response(413, headers=headers, json=body), ok())
     road = a_road(transport)
     await road.send(a_call("POST"))
 
     await road.send(a_call("POST"))
 
     assert trio.current_time() == 0.0
+
+
+@pytest.mark.parametrize("said", ["", "0", "-7", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"])
+async def test_413_that_names_no_quota_is_a_rate_limit(autojump_clock, said):
+    """Without a delay that can be used, ours begins: the call would be repeated at once."""
+    transport = in_turn(httpx.Response(413, headers={"Retry-After": said} if said else {}), ok())
+    road = a_road(transport)
+    await road.send(a_call("POST"))
+
+    await road.send(a_call("POST"))
+
+    assert trio.current_time() >= 1.0
 
 
 async def test_413_with_delay_is_a_rate_limit(autojump_clock):

@@ -7,7 +7,7 @@ import msgspec
 from trellis.web.status_answers import StatusAnswer
 
 NOW = "2026-11-23T03:41:30Z"
-_KINDS = ("instances", "cores", "ram_mib", "floating_ips", "volumes", "volume_gib")
+_KINDS = ("instances", "cores", "ram_mib", "floating_ips", "ports", "volumes", "volume_gib")
 
 
 def use(ours: int = 0, others: int = 0, limit: object = None, own: object = None) -> dict[str, Any]:

@@ -58,8 +58,10 @@ async def families(autojump_clock):
 async def test_every_metric_is_on_its_page(families):
     """Name, kind and meaning are those that Prometheus is told."""
     documented = {(r[0], r[1], r[3]) for r in rows("metrics.md") if r[0].startswith("trellis_")}
+    ours = [family for family in families if not family.name.startswith("process_")]
 
-    assert {(f.name, f.type, f.documentation) for f in families} == documented
+    assert {(f.name, f.type, f.documentation) for f in ours} == documented
+    assert len(ours) < len(families)
 
 
 def test_every_kind_of_event_is_on_its_page():
@@ -73,6 +75,7 @@ def test_every_kind_of_event_is_on_its_page():
             strict=True,
         )
     }
+    steps["breaker"] = {"opened", "half-open", "closed"}
     expected = {
         "reset",
         *(f"node.{state.value}" for state in NodeState),

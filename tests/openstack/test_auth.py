@@ -341,3 +341,99 @@ async def test_login_logs_no_token_and_no_password(autojump_clock, caplog):
     assert "token-1" not in caplog.text
     assert "hunter2" not in caplog.text
     assert "compute.test" not in caplog.text
+
+
+class TestAChangedFile:
+    """The operator corrects a password while the account sits out its back-off."""
+
+    async def test_a_corrected_password_does_not_wait_for_the_back_off(self, autojump_clock):
+        """However long the wrong one has been tried, the right one is tried at once."""
+        written = a_config("wrong")
+        async with running(a_config("wrong"), reload=lambda: written) as at:
+            with trio.move_on_after(3600):
+                while True:
+                    with pytest.raises(AuthError):
+                        await at.account.token()
+                    await trio.sleep(20.0)
+            written, began = a_config("hunter2"), trio.current_time()
+
+            assert at.account.reconsider()
+            access = await at.account.token()
+
+            assert access.project_id == "p1"
+            assert trio.current_time() == began
+            assert at.account.state.reason == ""
+
+    async def test_the_same_password_again_is_not_tried(self, autojump_clock):
+        """A file that was touched, or changed elsewhere, makes no login: Keystone counts them."""
+        async with running(a_config("wrong"), reload=lambda: a_config("wrong")) as at:
+            with pytest.raises(AuthError):
+                await at.account.token()
+
+            assert not at.account.reconsider()
+            with pytest.raises(AuthError):
+                await at.account.token()
+
+            assert at.cloud.logins == 1
+
+    async def test_another_wrong_one_costs_one_login(self, autojump_clock):
+        """And the back-off begins anew with 5 s."""
+        written = a_config("wrong")
+        async with running(a_config("wrong"), reload=lambda: written) as at:
+            for _ in range(3):
+                with pytest.raises(AuthError):
+                    await at.account.token()
+                await trio.sleep(300.0)
+            before, written = at.cloud.logins, a_config("wrong too")
+
+            at.account.reconsider()
+            with pytest.raises(AuthError):
+                await at.account.token()
+            await trio.sleep(4.9)
+            with pytest.raises(AuthError):
+                await at.account.token()
+
+            assert at.cloud.logins == before + 1
+
+    async def test_what_works_is_left_alone(self, autojump_clock):
+        """A password that is not valid at the cloud yet must not replace one that is."""
+        written = a_config("hunter2")
+        async with running(reload=lambda: written) as at:
+            access = await at.account.token()
+            written = a_config("not yet")
+
+            assert not at.account.reconsider()
+            assert await at.account.token() is access
+            assert at.account.config == a_config()
+
+    async def test_a_change_during_a_refused_login_is_tried_right_after_it(self, autojump_clock):
+        """The one under way ends by its old password, and the next one follows at once."""
+        written = a_config("wrong")
+        async with running(a_config("wrong"), reload=lambda: written) as at:
+            with pytest.raises(AuthError):
+                await at.account.token()
+            await trio.sleep(6.0)
+            at.cloud.login_takes_s = 2.0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(at.account.token)
+                await trio.sleep(1.0)
+                written = a_config("hunter2")
+                assert at.account.reconsider()
+
+            assert trio.current_time() == pytest.approx(10.0)
+
+    async def test_a_failing_renewal_is_tried_at_once_with_the_new_one(self, autojump_clock):
+        """The token in hand is used meanwhile."""
+        written = a_config()
+        async with running(reload=lambda: written) as at:
+            first = await at.account.token()
+            at.cloud.password = "rotated"
+            await trio.sleep(3590.0)
+            assert await at.account.token() is first
+            written = a_config("rotated")
+
+            at.account.reconsider()
+            await trio.sleep(0.1)
+
+            assert (await at.account.token()).generation > first.generation
+            assert at.account.state.reason == ""

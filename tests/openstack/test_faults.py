@@ -18,6 +18,7 @@ from trellis.errors import (
     QuotaExceededError,
     RejectedError,
     RetryLaterError,
+    StaleOfferError,
 )
 from trellis.http.message import Answer
 from trellis.openstack.faults import ANSWERS, FAULTS, error_from, error_from_fault
@@ -45,6 +46,13 @@ OTHERS = {
     "quota exceeded: floating ips": QuotaExceededError,
     "quota exceeded: ports": QuotaExceededError,
     "quota exceeded: ports, at create server": QuotaExceededError,
+    "create server: unknown image": StaleOfferError,
+    "create server: unknown flavor": StaleOfferError,
+    "create server: unknown network": StaleOfferError,
+    "create server: unknown key": StaleOfferError,
+    "create server: unknown availability zone": StaleOfferError,
+    "create server: unknown security group": StaleOfferError,
+    "create server: image still queued": StaleOfferError,
     "no address left: port": NoCapacityError,
     "no floating ip left": NoCapacityError,
 }
@@ -275,3 +283,25 @@ def test_every_row_names_its_source():
     for row in (*ANSWERS, *FAULTS):
         assert len(row.source) > 10
         assert re.compile(row.text)
+
+
+@pytest.mark.parametrize("status", [400, 403, 405])
+@pytest.mark.parametrize("service", ["compute", "network"])
+def test_a_page_of_a_firewall_says_nothing_about_the_call(status, service):
+    """It would end launches as refused for good, and their requests with them."""
+    answer = Answer(status=status, body=b"<html><h1>Request blocked</h1></html>")
+
+    error = error_from(answer, cloud="acme", service=service, call="POST compute /servers")
+
+    assert isinstance(error, CloudBrokenError)
+    assert "Request blocked" in str(error)
+
+
+@pytest.mark.parametrize("status", [407, 421])
+def test_a_proxy_that_answers_is_the_providers_trouble_and_not_the_nodes(status):
+    answer = Answer(status=status, body=b"<html>proxy</html>")
+
+    error = error_from(answer, cloud="acme", service="compute", call="POST compute /servers")
+
+    assert isinstance(error, MisconfiguredError)
+    assert "what answers is not the cloud" in str(error)

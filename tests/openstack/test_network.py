@@ -103,10 +103,13 @@ async def test_floating_ips_are_found_by_description_or_port(autojump_clock):
     assert rows[0].floating_ip_address == "203.0.113.210"
 
 
-async def test_floating_ip_quota_is_read(autojump_clock):
-    """Limit and use come together."""
+async def test_quota_of_floating_ips_and_ports_is_read(autojump_clock):
+    """Limit and use of both come by one call."""
+    recorded_rows = recorded("network quota details")["quota"]
     async with answering(lambda _: (200, recorded("network quota details"))) as at:
-        quota = await Network(at.session).floating_ip_quota("p1")
+        quota = await Network(at.session).quota("p1")
 
-    assert (quota.limit, quota.used) == (10, 0)
+    assert (quota.floatingip.limit, quota.floatingip.used) == (10, 0)
+    assert quota.port.limit == recorded_rows["port"]["limit"]
+    assert quota.port.used == recorded_rows["port"]["used"]
     assert at.cloud.calls[0].url.path == "/v2.0/quotas/p1/details"

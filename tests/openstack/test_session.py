@@ -1,11 +1,19 @@
 """Calls of a session: token, renewal upon 401, endpoints, microversions, errors."""
 
+import json
+
 import httpx
 import pytest
 import trio
 from fake_identity import CATALOG, running
 
-from trellis.errors import AuthError, CloudError, MisconfiguredError, NotFoundError
+from trellis.errors import (
+    AuthError,
+    CloudBrokenError,
+    CloudError,
+    MisconfiguredError,
+    NotFoundError,
+)
 from trellis.http import Verb
 from trellis.openstack.session import Session, SessionHome
 
@@ -80,6 +88,25 @@ async def test_second_401_is_the_callers(autojump_clock):
             await at.session.request("compute", "GET", "/servers", label="/servers")
 
         assert len(at.cloud.calls) == 2
+
+
+@pytest.mark.parametrize("what", ["project", "endpoint"])
+async def test_nothing_is_made_where_a_new_login_leads(autojump_clock, what):
+    """The credentials were changed as the call was made: its record speaks of the old place."""
+    async with running() as at:
+        await at.session.request("compute", "GET", "/servers", label="/servers")
+        at.cloud.valid = []
+        if what == "project":
+            at.cloud.project = {"id": "p2", "name": "another"}
+        else:
+            moved = json.dumps(CATALOG).replace("compute.test", "elsewhere.test")
+            at.cloud.catalog = json.loads(moved)
+
+        with pytest.raises(MisconfiguredError, match="another project or endpoint"):
+            await at.session.request("compute", "POST", "/servers", label="/servers", json={})
+        assert [request.method for request in at.cloud.calls] == ["GET", "POST"]
+
+        await at.session.request("compute", "GET", "/servers", label="/servers")
 
 
 async def test_refusals_become_typed_errors(autojump_clock):
@@ -158,3 +185,38 @@ async def test_no_error_shows_the_token(autojump_clock):
             await at.session.request("compute", "POST", "/servers", label="/servers", json={})
 
     assert "token-1" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+class TestACatalogThatMayBeOld:
+    """Calls that lead nowhere have the catalog read anew; one of them says nothing."""
+
+    async def test_after_some_in_a_row_the_catalog_is_read_anew(self, autojump_clock):
+        async with running() as at:
+            await at.account.token()
+            await trio.sleep(100.0)
+            at.cloud.on_call = lambda _: httpx.Response(404, html="<html>not here</html>")
+            for _ in range(3):
+                with pytest.raises(CloudBrokenError):
+                    await at.session.request("compute", "GET", "/servers", label="/servers")
+            await trio.sleep(1.0)
+
+            assert at.cloud.logins == 2
+
+    async def test_a_call_the_cloud_does_not_have_costs_no_logins(self, autojump_clock):
+        """Among others that work, for a day."""
+        missing = {"message": "The resource could not be found.", "code": "404", "title": "x"}
+
+        def answer(request):
+            if request.url.path.endswith("/limits"):
+                return httpx.Response(404, json=missing)
+            return httpx.Response(200, json={"servers": []})
+
+        async with running() as at:
+            at.cloud.on_call = answer
+            for _ in range(50):
+                await at.session.request("compute", "GET", "/servers", label="/servers")
+                with pytest.raises(MisconfiguredError):
+                    await at.session.request("compute", "GET", "/limits", label="/limits")
+                await trio.sleep(60.0)
+
+            assert at.cloud.logins == 1

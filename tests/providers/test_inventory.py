@@ -22,7 +22,9 @@ async def test_label_comes_down_to_flavor_image_and_zone():
     assert inventory.missing == {}
     assert offer.shape.flavor_id == "984f483b-de24-4772-b72f-a35aa14eba68"
     assert offer.shape.image_id == "dd6ea60f-a237-4f72-bea4-311342f34926"
-    assert offer.shape.resources == Resources(instances=1, cores=1, ram_mib=1024, floating_ips=1)
+    assert offer.shape.resources == Resources(
+        instances=1, cores=1, ram_mib=1024, floating_ips=1, ports=1
+    )
     assert offer.shape.disk_gib == 10
     assert offer.zones == ("nova",)
     assert inventory.home == Home(project_id="p1", region="R1", endpoint="http://nova/v2.1")

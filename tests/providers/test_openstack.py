@@ -617,16 +617,6 @@ async def test_minus_one_is_unlimited_and_nothing_is_unknown():
     assert limits.floating_ips is UNKNOWN
 
 
-async def test_quota_of_floating_ips_is_read_only_where_they_are_wanted():
-    """One call less each minute."""
-    session = CannedSession()
-    config = a_config(pools={"auto_floating_ip": False})
-
-    await a_provider(session, config).limits()
-
-    assert session.names() == ["GET compute /limits"]
-
-
 @pytest.mark.parametrize(
     ("quirks", "expected"),
     [
@@ -659,3 +649,40 @@ def test_tag_of_another_shape_is_none():
     instance = provider.interpret_server(row, NetworkFacts())
 
     assert instance.tag is None
+
+
+async def test_quota_of_ports_counts_without_floating_ips_too():
+    """Every server has a port; a cloud without neutron is not asked."""
+    session, without = CannedSession(), CannedSession()
+    config = a_config(pools={"auto_floating_ip": False})
+
+    reading = await a_provider(session, config).limits()
+    await a_provider(without, config, quirks=Quirks(lacks_neutron=True)).limits()
+
+    assert reading.limits.ports == SAMPLES["network quota details"]["quota"]["port"]["limit"]
+    assert without.names() == ["GET compute /limits"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 501])
+async def test_limits_that_nova_does_not_tell_are_unknown(status):
+    """A policy may forbid them: then refusals teach, and the provider works."""
+    session = CannedSession()
+    session.replies["GET compute /limits"] = (status, {"forbidden": {"message": "not you"}})
+
+    reading = await a_provider(session).limits()
+
+    assert reading.limits.instances is UNKNOWN
+    assert reading.limits.floating_ips == 10
+    assert reading.used.instances == 0
+
+
+async def test_what_is_stuck_in_reserved_takes_no_room():
+    """Neutron reserves for the time of a call; one that never ends would take room for ever."""
+    session = CannedSession()
+    stuck = {"quota": {"floatingip": {"limit": 10, "used": 2, "reserved": 8}}}
+    session.replies["GET network /quotas/{project}/details"] = stuck
+
+    reading = await a_provider(session).limits()
+
+    assert reading.used.floating_ips == 2
+    assert reading.limits.ports is UNKNOWN

@@ -292,7 +292,7 @@ async def floating_ip(scene: Scene) -> Any:
         description=TAG,
     )
     found = await scene.network.floating_ips(description=TAG)
-    quota = await scene.network.floating_ip_quota((await scene.session.home()).project_id)
+    quota = (await scene.network.quota((await scene.session.home()).project_id)).floatingip
     await scene.network.delete_floating_ip(made.id)
     refused = await refusal(scene.network.delete_floating_ip(made.id))
     await scene.compute.delete_server(server_id)

@@ -183,7 +183,7 @@ class TestPlacing:
     def test_a_spot_without_capacity_is_left_alone(self):
         """After *No valid host* the same flavor goes to the other zone."""
         offer = an_offer(zones=("az1", "az2"))
-        held = {("f1", "az1"): Held(until=NOW + 10, reason="no capacity")}
+        held = {("f1", "az1"): Held(key="az1", reason="no capacity")}
         provider = a_provider(
             pools=[a_pool(offers={"small": offer}, spots_held=held)], zone_nodes={"az2": 9}
         )
@@ -601,7 +601,7 @@ class TestRoomForOthers:
 
     def test_a_label_that_keeps_failing_is_left_alone(self):
         """Requests do not hammer a bad image (P7)."""
-        pool = a_pool(labels_held={"small": Held(until=NOW + 300, reason="launch failed")})
+        pool = a_pool(labels_held={"small": [Held(key="i", reason="launch failed")]})
         waiting = [a_request(n) for n in range(100)]
 
         found = plan(a_snapshot(waiting=waiting, providers=[a_provider(pools=[pool])]))

@@ -126,7 +126,7 @@ class TestChangedLabel:
 
     def test_what_serves_is_not_given_up_for_an_image_that_fails(self):
         pool = attrs.evolve(
-            a_pool(), labels_held={"small": Held(until=NOW + 60, reason="launch failed")}
+            a_pool(), labels_held={"small": [Held(key="image", reason="launch failed")]}
         )
 
         found = plan(self.full(outdated(1), outdated(2), providers=[a_provider(pools=[pool])]))

@@ -85,6 +85,9 @@ def test_a_seed_of_a_file_is_told_as_json(run):
     assert (found["scenario"], found["seed"], found["violations"]) == ("small", 3, [])
     assert len(found["trace"]) == 32
     assert found["figures"]["fulfilled"] == 5
+    assert found["schema_version"] == 1
+    assert found["report"]["requests"]["fulfilled"] == 5
+    assert found["report"]["series"][0]["cloud"] == "one"
 
 
 @pytest.mark.slow
@@ -96,6 +99,8 @@ def test_several_seeds_have_a_line_each(run):
     assert done.exit_code == 0
     assert [line.split()[1] for line in lines[:2]] == ["8", "9"]
     assert lines[2].startswith("2 seeds, 0 with violations")
+    assert "10 requests: 10 fulfilled; promises held: P1 P2 P3 P6 P9 P10 progress" in lines
+    assert any(line.split()[:2] == ["all", "10"] for line in lines)
 
 
 def test_a_violation_is_told_with_how_to_replay_it(run, broken):

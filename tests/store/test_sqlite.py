@@ -207,6 +207,38 @@ class TestFullDisk:
             await store.commit(new(a_node(done + 1)))
 
 
+class TestHeldByAnotherProgram:
+    @pytest.mark.parametrize("how", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+    async def test_a_commit_waits_until_it_lets_go(self, how, path):
+        """A backup tool that holds the file for a moment delays, and costs nothing."""
+        async with Store.open(SqliteLog(path), deployment="ci", wall=time.time) as store:
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute(how)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store.commit, new(a_node(1)))
+                await trio.sleep(0.2)
+                assert store.get(Node, "0000000001") is None, "nothing is told before it is durable"
+                other.execute("ROLLBACK")
+            assert store.get(Node, "0000000001") is not None
+            other.close()
+
+    async def test_one_that_keeps_it_ends_the_daemon(self, path, monkeypatch):
+        """With a message that says whom to look for; what was acknowledged is there."""
+        monkeypatch.setattr("trellis.store.sqlite_file._BUSY_S", 0.1)
+        other = None
+        with pytest.RaisesGroup(StoreFailedError):
+            async with Store.open(SqliteLog(path), deployment="ci", wall=time.time) as store:
+                await store.commit(new(a_node(1)))
+                other = sqlite3.connect(path, isolation_level=None)
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StoreFailedError, match="another program holds it"):
+                    await store.commit(new(a_node(2)))
+        other.close()
+
+        async with Store.open(SqliteLog(path), deployment="ci", wall=time.time) as store:
+            assert ["0000000001"] == list(store.all(Node))
+
+
 class TestSchema:
     @staticmethod
     def _rename(connection: sqlite3.Connection) -> None:

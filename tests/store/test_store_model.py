@@ -85,9 +85,12 @@ class Model:
             assert self.gone[at].get(node_id(number)) == (archived and archived.hostname)
 
 
-async def live(model: Model, log: Log, life: list, crash: Callable[[], None] | None) -> None:
-    """One incarnation; crashes at its end, or closes."""
+async def live(
+    model: Model, log: Log, life: list, crash: Callable[[], None] | None, lost: int = 0
+) -> None:
+    """One incarnation, which finds so many commits lost; crashes at its end, or closes."""
     async with Store.open(log, deployment="ci", wall=WallClock()) as store:
+        assert lost == store.lost_commits
         model.survived(store.revision - 1)
         await model.check(store)
         events = await store.events_about(node_id(1), limit=10_000)
@@ -129,6 +132,46 @@ def test_crashes_keep_what_was_acknowledged_and_no_half_commit(lives, seed):
                 assert crashes
             log = log.reopen()
         await live(model, log, [], None)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(
+    lives=st.lists(
+        st.tuples(LIFE, st.sampled_from(["close", "crash", "set back", "moved"])),
+        min_size=1,
+        max_size=6,
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_a_store_set_back_is_the_model_of_then_and_says_so(lives, seed):
+    """It holds what it held when it was copied; the witness beside it counts what is missing."""
+
+    async def main() -> None:
+        model, lost = Model(), 0
+        log = SimulatedLog(random.Random(seed), fsync_s=2.0)
+        for life, end in lives:
+            copy = log.disk.copied()
+            try:
+                await live(model, log, life, log.crash if end == "crash" else None, lost)
+            except* FencedError:
+                assert end == "crash"
+            before, lost_then = log.disk.revision, lost
+            if before != copy.revision:
+                lost = 0  # the first commit after it was set back makes it the latest again
+            if end in ("set back", "moved"):
+                log.disk.set_back(copy, witness=end == "set back")
+                model.acknowledged = min(model.acknowledged, max(0, copy.revision - 1))
+                if end == "moved":
+                    lost = lost_then
+                elif before != copy.revision:
+                    lost = before - copy.revision
+            log = log.reopen()
+            if not log.disk.revision:
+                model = Model()
+        await live(model, log, [], None, lost)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 

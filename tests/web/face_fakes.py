@@ -9,6 +9,7 @@ import trio
 
 from trellis.control.board import Measure, Page, Reset, Sample
 from trellis.errors import AlreadyDoneError, KeyReusedError, RefusedError, UnknownIdError
+from trellis.model.breaker import BreakerState, BreakerStatus, Scope
 from trellis.model.names import LeaseId, RequestId, node_id
 from trellis.model.node import (
     Addresses,
@@ -25,6 +26,7 @@ from trellis.model.quota import UNLIMITED, Limits, Resources
 from trellis.model.records import Event
 from trellis.model.request import ENDED, Ask, Declined, Lease, NodeRequest, Placement, RequestState
 from trellis.model.status import (
+    BudgetStatus,
     Explanation,
     Health,
     LabelStatus,
@@ -34,12 +36,16 @@ from trellis.model.status import (
     PoolStatus,
     ProviderStatus,
     QuotaStatus,
+    TenantStatus,
 )
 
 T0 = 1_790_000_000.5
 """2026-09-21T14:13:20.500000Z"""
 
 LABELS = ("debian-12", "fedora-40")
+
+MOVED_TO = "https://compute2.example.com/v2.1"
+"""Where the credentials of every provider lead now."""
 
 
 def a_node(number: int = 1, **changes: object) -> Node:
@@ -76,6 +82,16 @@ def a_provider(name: str = "ovh-bhs1", **changes: object) -> ProviderStatus:
             others=Resources(instances=4), read_at=T0, refusals=1,
         ),
         backoffs={}, sweep="report", api_calls={"compute POST": 12},
+    )  # fmt: skip
+    return attrs.evolve(status, **changes)
+
+
+def a_breaker(**changes: object) -> BreakerStatus:
+    status = BreakerStatus(
+        id="ovh-bhs1:image:0badcafe", provider="ovh-bhs1", scope=Scope.IMAGE,
+        subject="image debian", state=BreakerState.OPEN, since=T0, failures=3,
+        reason="no SSH", next_probe_s=42.0, probe=None,
+        words="image debian: 3 launches failed in a row (no SSH); one is tried again in 42 s",
     )  # fmt: skip
     return attrs.evolve(status, **changes)
 
@@ -237,6 +253,7 @@ class FakeBoard:
         self.why = "ovh-bhs1: no room for 4 cores"
         self._news = trio.Event()
         self.followers, self.left, self.crowd = 0, trio.Event(), trio.Event()
+        self.open_breakers = {one.id: one for one in (a_breaker(),)}
         self.known_leaks = {
             "ovh-bhs1:server:u9": Leak(
                 id="ovh-bhs1:server:u9", provider="ovh-bhs1", kind="server", external_id="u9",
@@ -323,12 +340,39 @@ class FakeBoard:
     async def drain(self, name: str, by: str, reason: str) -> ProviderStatus:
         return self._set(name, Pause(by=by, reason=reason, since=T0, drain=True))
 
+    async def accept_move(
+        self, name: str, endpoint: str, project_id: str | None, by: str
+    ) -> ProviderStatus:
+        status = self.provider(name)
+        if endpoint != MOVED_TO:
+            raise RefusedError(f"the credentials lead to {MOVED_TO}", remedy="look again")
+        return status
+
     def _set(self, name: str, pause: Pause | None) -> ProviderStatus:
         self.status[name] = attrs.evolve(self.provider(name), pause=pause)
         return self.status[name]
 
     def quota(self) -> tuple[QuotaStatus, ...]:
         return tuple(provider.quota for provider in self.status.values())
+
+    def tenants(self) -> tuple[TenantStatus, ...]:
+        limits = Limits(instances=10, cores=40)
+        held = Resources(instances=3, cores=6, ram_mib=21000)
+        named = TenantStatus(name="openstack", limits=limits, held=held, waiting=2, share=2.0)
+        nobody = TenantStatus(name="", limits=Limits(), held=Resources(), waiting=1)
+        return named, nobody
+
+    def budget(self) -> BudgetStatus:
+        return BudgetStatus(limit=3000, used=7)
+
+    def breakers(self) -> tuple[BreakerStatus, ...]:
+        return tuple(self.open_breakers.values())
+
+    async def reset_breaker(self, breaker_id: str, by: str, reason: str) -> None:
+        if breaker_id not in self.open_breakers:
+            raise UnknownIdError(f"no breaker {breaker_id!r} is open")
+        del self.open_breakers[breaker_id]
+        self.acts.append(("reset", breaker_id, by, reason))
 
     def leaks(self) -> tuple[Leak, ...]:
         return tuple(self.known_leaks.values())

@@ -1,7 +1,7 @@
 """What operators see and do on the REST face."""
 
 import attrs
-from face_fakes import a_node
+from face_fakes import MOVED_TO, a_node
 
 from trellis.model.node import NodeState
 from trellis.model.status import Health
@@ -136,6 +136,19 @@ async def test_provider_is_paused_drained_and_resumed(client):
     }
     assert drained.json()["pause"]["drain"] is True
     assert resumed.json()["pause"] is None
+
+
+async def test_a_move_of_a_cloud_is_accepted_by_its_endpoint(client):
+    """Only the one that the credentials lead to; another one is refused, with what to do."""
+    place = "/api/v1/providers/ovh-bhs1/accept-move"
+
+    accepted = await client.post(place, json={"endpoint": MOVED_TO, "by": "ada"})
+    refused = await client.post(place, json={"endpoint": "https://elsewhere.example.com"})
+    empty = await client.post(place, json={})
+
+    assert (accepted.status_code, accepted.json()["name"]) == (200, "ovh-bhs1")
+    assert (refused.status_code, refused.json()["remedy"]) == (422, "look again")
+    assert empty.status_code == 400
 
 
 async def test_unlimited_and_unknown_quota_are_told_apart(client):

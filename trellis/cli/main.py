@@ -3,7 +3,18 @@
 import click
 
 import trellis
-from trellis.cli import cloud, demo, local, node, operations, provider, request, simulate, top
+from trellis.cli import (
+    breaker,
+    cloud,
+    demo,
+    local,
+    node,
+    operations,
+    provider,
+    request,
+    simulate,
+    top,
+)
 from trellis.cli.shape import Root
 
 
@@ -33,7 +44,8 @@ def main() -> None:
 
 for _command in (
     local.serve, local.config, request.request, request.lease, node.node, provider.label,
-    provider.provider, provider.quota, operations.leak, operations.plan, operations.events,
+    provider.provider, provider.quota, provider.tenant,
+    breaker.breaker, operations.leak, operations.plan, operations.events,
     local.plugin, simulate.simulate, cloud.cloud, top.top,
     demo.demo,
 ):  # fmt: skip

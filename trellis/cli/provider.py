@@ -24,9 +24,16 @@ def _of(resource: str) -> Any:
         limit = quota["limits"][resource]
         ours, others = quota["ours"][resource], quota["others"][resource]
         used = f"{ours}+{others}" if others else f"{ours}"
-        return f"{used}/{'?' if limit is None else '∞' if limit == 'unlimited' else limit}"
+        shown = "?" if limit is None else "∞" if limit == "unlimited" else limit
+        learnt = quota["ceilings"].get(resource)
+        return f"{used}/{shown}" + (f" ≤{learnt}" if learnt is not None else "")
 
     return show
+
+
+def _held(tenant: Any, resource: str) -> str:
+    limit = tenant["limits"][resource]
+    return f"{tenant['held'][resource]}" + ("" if limit is None else f"/{limit}")
 
 
 def _launches(provider: Any) -> str:
@@ -67,15 +74,29 @@ _POOLS: Final = (
     Column("MISSING", field("missing"), wraps=True),
 )
 _QUOTA: Final = (
-    Column("PROVIDER", field("provider")),
+    Column("PROVIDERS", lambda quota: " ".join(quota["providers"]), wraps=True),
+    Column("PROJECT", field("project_id"), wide=True),
     Column("SERVERS", _of("instances")),
     Column("CORES", _of("cores")),
     Column("RAM MIB", _of("ram_mib")),
     Column("FLOATING IPS", _of("floating_ips"), wide=True),
+    Column("PORTS", _of("ports"), wide=True),
     Column("VOLUMES", _of("volumes"), wide=True),
     Column("VOLUME GIB", _of("volume_gib"), wide=True),
     Column("REFUSED", field("refusals")),
     Column("READ", lambda quota: age(quota["read_at"]) or "never"),
+)
+_TENANTS: Final = (
+    Column("TENANT", lambda tenant: tenant["name"] or "(none)"),
+    Column("SERVERS", lambda tenant: _held(tenant, "instances")),
+    Column("CORES", lambda tenant: _held(tenant, "cores")),
+    Column("RAM MIB", lambda tenant: _held(tenant, "ram_mib")),
+    Column("SHARE", field("share")),
+    Column("WAITING", field("waiting")),
+)
+_LIMITED: Final = (
+    Column("LABEL", field("name")),
+    Column("NODES", lambda label: f"{sum(label['nodes'].values())}/{label['max_servers']}"),
 )
 _API_CALLS: Final = (
     # They are counted by account, which other providers of the cloud may share.
@@ -167,12 +188,69 @@ def drain(name: str, reason: str, by: str, output: str) -> None:
         _show(output, face.post("providers", name, "drain", body={"by": by, "reason": reason}))
 
 
+@provider.command(
+    examples=["trellis provider accept ovh-bhs1 --endpoint https://compute2.example.com/v2.1"]
+)
+@click.argument("name", shell_complete=_complete)
+@click.option(
+    "--endpoint",
+    required=True,
+    metavar="URL",
+    help="The compute endpoint, as the provider's reason names it.",
+)
+@click.option(
+    "--project",
+    "project_id",
+    metavar="ID",
+    help="The new project, if it is another one: what is left in the old one is taken for gone.",
+)
+@by_option
+@output_option
+def accept(name: str, endpoint: str, project_id: str | None, by: str, output: str) -> None:
+    """Say that a cloud has moved: its nodes are to be found where the credentials lead now.
+
+    For a provider that is unavailable because the project changed, where it is the same cloud
+    under another address. Where clouds.yaml is wrong, correct that instead.
+    """
+    body = {"by": by, "endpoint": endpoint, "project_id": project_id}
+    with client() as face:
+        _show(output, face.post("providers", name, "accept-move", body=body))
+
+
 @click.command(cls=Command, examples=["trellis quota", "trellis quota -o json"])
 @output_option
 def quota(output: str) -> None:
-    """Show every provider's quota: ours + others' / limit."""
+    """Show every project's quota: ours + others' / limit; then limits of tenants and labels.
+
+    ≤ is what refusals taught: there the cloud refused, though it told a higher limit.
+    """
     with client() as face:
         show_list(output, face.items("quota"), _QUOTA, empty="No providers are configured.")
+        if output != "table":
+            return
+        tenants, labels = face.items("tenants"), face.items("labels")
+        launches = face.get("quota")["launches"]
+    if tenants:
+        click.echo()
+        print_table(tenants, _TENANTS)
+    if limited := [label for label in labels if label["max_servers"] is not None]:
+        click.echo()
+        print_table(limited, _LIMITED)
+    click.echo()
+    print_fields({"launches": f"{launches['used']}/{launches['limit']} in the last minute"})
+
+
+@click.group(cls=Noun, examples=["trellis tenant list"])
+def tenant() -> None:
+    """On whose behalf requests are made."""
+
+
+@tenant.command("list", examples=["trellis tenant list"])
+@output_option
+def list_tenants(output: str) -> None:
+    """List the tenants: what each holds of what it may, and its requests that wait."""
+    with client() as face:
+        show_list(output, face.items("tenants"), _TENANTS, empty="No tenant holds anything.")
 
 
 def _show(output: str, shown: Any) -> None:

@@ -49,6 +49,8 @@ class LabelConfig:
         name: the label.
         min_ready: idle nodes to keep ready, over all providers together.
         max_ready_age: idle nodes older than this are replaced; 0 keeps them.
+        max_servers: most nodes of it at a time, over all providers together; no limit if left
+            out, and 0 launches none.
         host_key_checking: false skips the readiness check, and no host keys are read.
     """
 
@@ -57,7 +59,35 @@ class LabelConfig:
     max_ready_age: Seconds = attrs.field(
         default=Seconds(0), validator=at_least(0), metadata=NOT_OF_THE_NODE
     )
+    max_servers: int | None = attrs.field(
+        default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
     host_key_checking: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class TenantConfig:
+    """A tenant: on whose behalf requests are made, and what it may hold at a time.
+
+    A node counts from when it is launched for a request of the tenant, or given to one, until
+    its lease ends; one that is kept ready belongs to nobody.
+
+    Attributes:
+        name: the tenant, as requests name it.
+        max_servers: most nodes at a time, over all providers; no limit if left out, and 0 has
+            its requests wait.
+        max_cores: most cores at a time.
+        max_ram: most memory at a time, in MiB.
+        share: its weight where requests of one priority wait and there is not room for all: who
+            holds the least for its share is served first. Where no tenant has one, the oldest
+            request is; where some have, all others count 1.
+    """
+
+    name: str = attrs.field(validator=not_empty)
+    max_servers: int | None = attrs.field(default=None, validator=at_least(0))
+    max_cores: int | None = attrs.field(default=None, validator=at_least(0))
+    max_ram: int | None = attrs.field(default=None, validator=at_least(0))
+    share: float | None = attrs.field(default=None, validator=above_zero)
 
 
 @attrs.frozen(kw_only=True)
@@ -115,6 +145,8 @@ class Configuration:
         store: where records are kept: ``sqlite:PATH``, relative to this file's folder.
         web: the web face.
         labels: the names by which nodes are asked for.
+        tenants: what each of those on whose behalf requests are made may hold; others have no
+            limits.
         images: images that are built here.
         providers: regions of clouds in which nodes are launched.
         launch_budget: most launches in a minute, over all providers; bounds what a bug can do.
@@ -130,6 +162,7 @@ class Configuration:
     store: StoreAddress = attrs.field(default=StoreAddress(path=Path("trellis.db")))
     web: WebConfig = attrs.field(factory=WebConfig)
     labels: tuple[LabelConfig, ...] = ()
+    tenants: tuple[TenantConfig, ...] = ()
     images: tuple[ImageConfig, ...] = ()
     providers: tuple[ProviderConfig, ...] = ()
     launch_budget: int = attrs.field(default=3000, validator=at_least(1))

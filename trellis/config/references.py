@@ -30,6 +30,7 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
     images = _names(tree, "images", ())
     faults += _twice(labels, "label")
     faults += _twice(images, "image")
+    faults += _twice(_names(tree, "tenants", ()), "tenant")
     faults += _twice(_names(tree, "providers", ()), "provider")
     faults += _parent_faults(tree, images)
     offered: set[str] = set()

@@ -19,6 +19,8 @@ from trellis.spi.config import Seconds
 MOST_HINTS: Final = 100
 """Looking for near matches stops after so many faults: nobody reads them, and it takes time."""
 
+_TOO_LARGE: Final = 2**63
+
 INVALID: Final = object()
 """Stands for a value whose faults have been noted."""
 
@@ -155,7 +157,12 @@ class Structurer:
 
     def _number(self, tree: Tree, kind: type, path: Path, secret: bool) -> Any:
         expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        value = tree.value if isinstance(tree, Scalar) else None
+        if not isinstance(tree, Scalar):
+            return self._wrong(tree, path, expected, secret)
+        value = tree.value
+        if type(value) is int and abs(value) >= _TOO_LARGE and kind is not bool:
+            # Beyond what can be compared, computed with, or written in a message.
+            return self._fault(tree, path, f"too large a number: {shown(tree.text)}")
         if type(value) is kind:
             return value
         if kind is float and type(value) is int and abs(value) < 2**53:

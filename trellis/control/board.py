@@ -8,18 +8,21 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import attrs
 
+from trellis.model.breaker import BreakerStatus
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
 from trellis.model.overview import Overview
 from trellis.model.records import Event
 from trellis.model.request import NodeRequest, RequestState
 from trellis.model.status import (
+    BudgetStatus,
     LabelStatus,
     Leak,
     Outlook,
     PlannedStep,
     ProviderStatus,
     QuotaStatus,
+    TenantStatus,
 )
 
 T_co = TypeVar("T_co", covariant=True)
@@ -188,6 +191,22 @@ class Board(Protocol):
         """
         ...
 
+    async def accept_move(
+        self, name: str, endpoint: str, project_id: str | None, by: str
+    ) -> ProviderStatus:
+        """Take a person's word that a cloud has moved: its nodes are to be found there now.
+
+        Args:
+            endpoint: the compute endpoint to which the credentials lead now.
+            project_id: the project they lead to, if that is another one too: what was in the
+                old one is taken for gone.
+
+        Raises:
+            UnknownIdError: there is none of this name.
+            RefusedError: the credentials lead elsewhere, or to another project unasked.
+        """
+        ...
+
     def api_calls(self) -> Mapping[str, Mapping[str, int]]:
         """Calls since the start by cloud and kind, those of each account counted once.
 
@@ -196,7 +215,27 @@ class Board(Protocol):
         ...
 
     def quota(self) -> tuple[QuotaStatus, ...]:
-        """The quota of every provider, as Trellis reckons with it."""
+        """The quota of every project and region, as Trellis reckons with it."""
+        ...
+
+    def tenants(self) -> tuple[TenantStatus, ...]:
+        """The tenants of the configuration, then others that hold something or wait."""
+        ...
+
+    def budget(self) -> BudgetStatus:
+        """How much of this minute's launch budget is used."""
+        ...
+
+    def breakers(self) -> tuple[BreakerStatus, ...]:
+        """Every breaker that is not closed: what is left alone after failures, and for how long."""
+        ...
+
+    async def reset_breaker(self, breaker_id: str, by: str, reason: str) -> None:
+        """Close a breaker by a person's word: launches go on at once. Its event says who and why.
+
+        Raises:
+            UnknownIdError: there is none of this id that is not closed.
+        """
         ...
 
     def leaks(self) -> tuple[Leak, ...]:

@@ -16,6 +16,7 @@ from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
 from trellis.control.host_keys import KEPT_S
 from trellis.control.leases import Expiry
+from trellis.control.lineage import open_lineage
 from trellis.control.measures import Measures
 from trellis.control.nudge import Nudge
 from trellis.control.operator import Operator
@@ -96,6 +97,8 @@ async def run_core(
     async with Store.open(
         record_log, deployment=configuration.deployment, wall=world.wall, keeping=keeping
     ) as store:
+        world.wall.begin(store.recorded_until)
+        await open_lineage(store, world.random)
         fleet, nudge, measures, estimates = Fleet(), Nudge(), Measures(), Estimates()
         for cls in (NodeRequest, Lease, Node):
             fleet.load(store.all(cls).values())
@@ -106,9 +109,8 @@ async def run_core(
             for change in batch.changes:
                 measures.see(change)
                 estimates.see(change)
-            nudge()
+            scheduling.committed()
 
-        store.subscribe(committed)
         in_force = InForce(Policy.of(configuration))
         roster = Roster(
             configuration.providers,
@@ -128,6 +130,7 @@ async def run_core(
             quotas=roster.quotas,
             nudge=nudge,
         )
+        store.subscribe(committed)
         core = Core(
             port=Port(
                 store=store,
@@ -147,6 +150,7 @@ async def run_core(
                 in_force=in_force,
                 measures=measures,
                 estimates=estimates,
+                everywhere=roster.everywhere,
             ),
             fleet=fleet,
             store=store,
@@ -155,6 +159,11 @@ async def run_core(
             accounts=accounts,
             in_force=in_force,
         )
+        if apart := sum(node.set_apart for node in fleet.nodes.values()):
+            core.operator.notices["store"] = (
+                f"{apart} nodes are set apart, as the store was restored from an older copy: end "
+                "each that is free with 'trellis node delete ID'"
+            )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(accounts.run)
             nursery.start_soon(roster.run)

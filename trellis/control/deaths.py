@@ -1,6 +1,6 @@
 """Nodes that die while nobody waits for anything of them: ready ones, and those under a lease."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 import structlog
@@ -28,6 +28,8 @@ class Deaths:
 
     Attributes:
         nodes: the live nodes of this provider.
+        everybody: those of all providers: two of them may look at one project (rule 9).
+        at_address: ids of those that are reached at an address.
         node_of: the node whose server has this id.
     """
 
@@ -36,8 +38,10 @@ class Deaths:
     health: ProviderHealth
     wall: Callable[[], float]
     nodes: Callable[[], Mapping[NodeId, Node]]
+    everybody: Callable[[], Mapping[NodeId, Node]]
+    at_address: Callable[[str], Collection[NodeId]]
     node_of: Callable[[str], NodeId | None]
-    _dead: dict[NodeId, InstanceState] = attrs.field(factory=dict, init=False)
+    _dead: dict[NodeId, str] = attrs.field(factory=dict, init=False)
     _unseen: dict[NodeId, Home] = attrs.field(factory=dict, init=False)
     _noticed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -45,8 +49,23 @@ class Deaths:
         """Look at a row that nobody waits for."""
         node = self.nodes().get(self.node_of(row.external_id) or NodeId(""))
         if node is not None and node.state in _AT_REST and row.state in _DEAD:
-            self._dead[node.id] = row.state
+            self._dead[node.id] = f"the cloud shows it as {row.state.value}"
             self._noticed.set()
+
+    def see_ready(self, ready: Node) -> None:
+        """Look whose address it has that has just become ready there.
+
+        A floating IP or port that somebody has deleted by hand is given to another server, and
+        the node that had it would lead its requestor to that one (P1). One with the same host
+        key has failed before it came here (rule 11).
+        """
+        if ready.addresses is None:
+            return
+        address = ready.addresses.interface_ip
+        for node_id in self.at_address(address):
+            node = self.everybody()[node_id]
+            if node.state in _AT_REST and node.home == ready.home:
+                self._misled(node, ready)
 
     def see_full(self, listing: Listing) -> None:
         """Look for machines at rest that a full list does not show.
@@ -60,8 +79,26 @@ class Deaths:
                 self._unseen[node.id] = listing.home
                 self._noticed.set()
 
+    def _see_owners(self) -> None:
+        """Look which addresses are another's, as an earlier process may have died before that."""
+        owners = dict[tuple[str, Home | None], Node]()
+        at_rest = [node for node in self.everybody().values() if node.state in _AT_REST]
+        for node in sorted(at_rest, key=lambda node: node.ready_at or 0.0):
+            if node.addresses is not None:
+                owners[node.addresses.interface_ip, node.home] = node
+        for node in at_rest:
+            if node.addresses is not None:
+                self._misled(node, owners[node.addresses.interface_ip, node.home])
+
+    def _misled(self, node: Node, owner: Node) -> None:
+        if node.id != owner.id and node.addresses is not None:
+            address = node.addresses.interface_ip
+            self._dead[node.id] = f"its address {address} leads to node {owner.id} now"
+            self._noticed.set()
+
     async def run(self) -> None:
         """Record deaths as they are noticed, until cancelled."""
+        self._see_owners()
         while True:
             await self._noticed.wait()
             self._noticed = trio.Event()
@@ -69,8 +106,8 @@ class Deaths:
             for node_id, home in unseen.items():
                 await self._look(node_id, home)
             dead, self._dead = self._dead, {}
-            for node_id, state in dead.items():
-                await self._mourn(node_id, state)
+            for node_id, how in dead.items():
+                await self._mourn(node_id, how)
 
     async def _look(self, node_id: NodeId, home: Home) -> None:
         node = self.nodes().get(node_id)
@@ -83,16 +120,17 @@ class Deaths:
         else:
             self.see_row(row)
 
-    async def _mourn(self, node_id: NodeId, state: InstanceState) -> None:
-        fault = f"died: the cloud shows it as {state.value}"
+    async def _mourn(self, node_id: NodeId, how: str) -> None:
+        fault = f"died: {how}"
         node = self.store.head(Node, node_id)
         if node is None or node.lost:
             return
-        if node.state is NodeState.READY:
+        # One set apart may be somebody's, who has turned it off.
+        if node.state is NodeState.READY and not node.set_apart:
             after = node.became(NodeState.DELETING, self.wall(), fault=fault)
         elif node.state in _AT_REST:
             after = attrs.evolve(node, lost=True, fault=fault)
         else:
             return
-        log.warning("node_died", node=node_id, state=node.state.value, cloud=state.value)
+        log.warning("node_died", node=node_id, state=node.state.value, how=how)
         await self.store.commit([Change(node, after, why=fault)])

@@ -66,7 +66,15 @@ def waiting_words(request: NodeRequest, fleet: Fleet, reasons: Mapping[str, str]
     place = f"{ahead} like it are ahead of it. " if ahead else ""
     if not reasons:
         return f"{place}It has not been looked at yet."
-    return place + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) + "."
+    return place + by_reason(reasons) + "."
+
+
+def by_reason(reasons: Mapping[str, str]) -> str:
+    """Reasons by provider in words; what holds for several is said once."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in names.items())
 
 
 def pending_words(request: NodeRequest, fleet: Fleet) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from trellis.errors import (
     MisconfiguredError,
     UnreachableError,
 )
+from trellis.model.breaker import Scope
 from trellis.model.status import Health
 
 log = structlog.get_logger()
@@ -32,6 +33,8 @@ class ProviderHealth:
         state: whether it can be used.
         reason: why not; "" when it can.
         since: when it came into this state, in UTC seconds.
+        scope: what is at fault while it is unavailable: the account or the region; None where
+            no waiting helps.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ProviderHealth:
         self.state = Health.STARTING
         self.reason = "starting: the cloud has not been read yet"
         self.since = wall()
+        self.scope: Scope | None = None
 
     @property
     def closed(self) -> str:
@@ -68,10 +72,12 @@ class ProviderHealth:
             case AuthError() | UnreachableError() | MisconfiguredError():
                 # Another service of the cloud may well work: only a whole reading opens it again.
                 self._barred = True
+                self.scope = _scope(error)
                 self._become(Health.UNAVAILABLE, f"unavailable: {error}", type(error).__name__)
             case CloudBrokenError() | AnswerLostError():
                 self._failures += 1
                 if self._failures >= PATIENCE or self.state is not Health.AVAILABLE:
+                    self.scope = _scope(error)
                     self._become(Health.UNAVAILABLE, f"unavailable: {error}", "no good answer")
             case _:
                 pass
@@ -80,6 +86,7 @@ class ProviderHealth:
         """The server list fails again and again, whatever the reason: nothing can be watched."""
         if self.state is Health.UNAVAILABLE:
             return  # what has closed it says more
+        self.scope = _scope(error)
         self._become(Health.UNAVAILABLE, f"unavailable: no server list: {error}", "no server list")
 
     def closed_for(self, reason: str, *, kind: str = "") -> None:
@@ -89,6 +96,7 @@ class ProviderHealth:
             kind: what to call this trouble, where *reason* has different words for it.
         """
         self._barred = True
+        self.scope = None
         self._become(Health.UNAVAILABLE, f"unavailable: {reason}", kind or reason)
 
     def _become(self, state: Health, reason: str, kind: str = "") -> None:
@@ -108,3 +116,9 @@ class ProviderHealth:
             )
         if changed:
             self._changed()
+
+
+def _scope(error: CloudError) -> Scope:
+    """Whose fault it is: that of the login, which all regions share, or of this region."""
+    login = isinstance(error, AuthError) or error.call == "login" or " identity " in error.call
+    return Scope.ACCOUNT if login else Scope.REGION

@@ -52,17 +52,23 @@ class Expiry:
 
     async def run(self) -> None:
         """Look at all leases every few seconds, until cancelled."""
-        wall, mono = self._world.wall(), trio.current_time()
+        clock = self._world.wall
+        off_s = clock.off_s
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            moved = (self._world.wall() - wall) - (trio.current_time() - mono)
-            wall, mono = self._world.wall(), trio.current_time()
-            if abs(moved) > JUMP_S:
-                log.warning("clock_jumped", by_s=round(moved), leases_get_at_least_s=GRACE_S)
-                self._not_before = wall + GRACE_S
-            if wall >= self._not_before:
-                await self._end_expired(wall)
-                await self._let_go(wall)
+            moved_s, off_s = clock.off_s - off_s, clock.off_s
+            now = clock()
+            if abs(moved_s) > JUMP_S:
+                log.warning(
+                    "clock_jumped",
+                    by_s=round(moved_s),
+                    leases_get_at_least_s=GRACE_S,
+                    remedy="see that NTP keeps the clock; times shown catch up by 3 min an hour",
+                )
+                self._not_before = now + GRACE_S
+            if now >= self._not_before:
+                await self._end_expired(now)
+                await self._let_go(now)
 
     async def _let_go(self, now: float) -> None:
         """End holds older than ``max-hold-age``; 0 keeps them until a person deletes the node."""

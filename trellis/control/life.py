@@ -15,9 +15,10 @@ import structlog
 import trio
 
 from trellis.control.amend import amend, head
+from trellis.control.breakers import Breakers, Cause
 from trellis.control.fleet import DYING
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
-from trellis.control.holds import Breaker, Holds
+from trellis.control.homes import foreign
 from trellis.control.quota import Quota
 from trellis.control.ssh_scan import NotReachableError, scan
 from trellis.control.watcher import Watcher, is_gone
@@ -32,14 +33,15 @@ from trellis.errors import (
     QuotaExceededError,
     RejectedError,
     RetryLaterError,
+    StaleOfferError,
     TrellisError,
     UnreachableError,
 )
+from trellis.model.breaker import Stage
 from trellis.model.names import NodeId
-from trellis.model.node import Node, NodeState, Resource, ResourceKind
+from trellis.model.node import Home, Node, NodeState, Resource, ResourceKind
 from trellis.model.records import Change
 from trellis.model.request import NodeRequest, RequestState
-from trellis.scheduler.snapshot import Spot
 from trellis.spi.config import ProviderConfig
 from trellis.spi.provider import (
     Gone,
@@ -47,6 +49,7 @@ from trellis.spi.provider import (
     InstanceState,
     LaunchIntent,
     Provider,
+    PublicAddress,
     Tag,
 )
 from trellis.store.store import Store
@@ -57,8 +60,14 @@ T = TypeVar("T")
 
 SCAN_EVERY_S = 0.5
 SCAN_AT_MOST_S = 5.0
+SCAN_FROM_SHARE = 0.5
+"""Share of the time that guests of this label usually take to answer, after which to look often."""
+LEARN_SHARE = 0.1
+"""Weight of the latest boot in what is usual; a few boots are needed to be believed."""
 FIND_EVERY_S = 20.0
 LOOK_AT_LEAST_S = 10.0
+FAULT_LOOKS_S = (0.0, 3.0, 7.0)
+"""Pauses before each look at a server in ERROR that does not show its fault."""
 DELETE_AGAIN_S = 10.0
 """So long a deletion that the cloud has accepted is waited for before it is asked for again."""
 STUCK_AFTER_S = 600.0
@@ -89,10 +98,10 @@ class Life:
         attached: records the volumes that a server's row shows.
         twin_of: the other node a host key was seen on lately, if any (rule 11); told of each
             key once it is seen.
-        spots: flavors and zones the cloud had no capacity for.
-        labels: pool and label whose launches failed.
-        creates: told how the provider's creates end; after some failures in a row it closes.
+        breakers: told how far launches come and how they fail; it says who has to wait.
         read_anew: asks for the inventory to be read again soon.
+        stale: told of a node whose label came down to what the cloud no longer has, and of why.
+        foreign: why a project and endpoint are not those of our records; "" if they are.
         unwanted: why a node must not be created any more; "" while it may be. A launch that
             meets with it ends its work and leaves the node as it is.
     """
@@ -107,12 +116,14 @@ class Life:
     quota: Quota
     attached: Callable[[Instance], None]
     twin_of: Callable[[str, NodeId], NodeId | None]
-    spots: Holds[tuple[str, Spot]]
-    labels: Holds[tuple[str, str]]
-    creates: Breaker
+    breakers: Breakers
     read_anew: Callable[[], None]
+    stale: Callable[[Node, str], None]
+    foreign: Callable[[Home], str]
     unwanted: Callable[[Node], str] = lambda _: ""
+    _answers_in_s: dict[str, float] = attrs.field(factory=dict, init=False)
     _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _known_home: Home | None = attrs.field(default=None, init=False)
     _creating: int = attrs.field(default=0, init=False)
     _last_create: trio.Event | None = attrs.field(default=None, init=False)
 
@@ -134,11 +145,19 @@ class Life:
         except _MovedOnError:
             return
         except QuotaExceededError as error:
-            self.quota.refused()
+            if self._goes_by_quota(node):
+                self.quota.refused(node, error.message)
+            else:
+                # The figures are not asked here, so a refusal is as good as no room.
+                self.quota.refusals += 1
+                self.breakers.failed(node, Cause.CAPACITY, error.message)
             await self._end(node_id, NodeState.ABORTED, str(error))
         except NoCapacityError as error:
-            spot = node.shape.flavor_id, node.az
-            self.spots.hold((node.pool, spot), f"no capacity: {error.message}")
+            self.breakers.failed(node, Cause.CAPACITY, error.message)
+            await self._end(node_id, NodeState.ABORTED, str(error))
+        except StaleOfferError as error:
+            self.stale(node, str(error))
+            self.breakers.failed(node, Cause.REJECTED, error.message)
             await self._end(node_id, NodeState.ABORTED, str(error))
         except (UnreachableError, AuthError, MisconfiguredError) as error:
             # The provider is at fault, not the node: it closes, and the planner goes elsewhere.
@@ -147,12 +166,24 @@ class Life:
         except (CloudError, NotReachableError, _BootError) as error:
             if isinstance(error, RejectedError | NotFoundError):
                 self.read_anew()  # an id of the inventory may be stale (quirks.md 1 §2.6)
-            self.labels.hold((node.pool, node.label), f"launch failed: {error}")
+            if isinstance(error, NotReachableError):
+                self._late(node, str(error))
+            elif not isinstance(error, AnswerLostError):  # its create has been put down already
+                self.breakers.failed(node, _cause(error), str(error))
             await self._end(node_id, NodeState.FAILED, str(error))
         except trio.TooSlowError:
-            self.labels.hold((node.pool, node.label), "launch timed out")
-            took = f"{self.config.launch_timeout:g} s"
-            await self._end(node_id, NodeState.FAILED, f"not ready within launch-timeout, {took}")
+            late = f"not ready within launch-timeout, {self.config.launch_timeout:g} s"
+            self._late(node, late)
+            await self._end(node_id, NodeState.FAILED, late)
+
+    def _late(self, node: Node, reason: str) -> None:
+        """Put down that a launch took too long; but not if we were away for a part of it."""
+        if node.created_at >= self.world.wall.began_at:
+            self.breakers.failed(node, Cause.BOOT, reason)
+
+    def _goes_by_quota(self, node: Node) -> bool:
+        pool = self.config.pool(node.pool)
+        return pool is None or not pool.ignore_provider_quota
 
     async def abort(self, node_id: NodeId, reason: str) -> None:
         """End a launch that could not even begin; its request can go elsewhere."""
@@ -187,11 +218,18 @@ class Life:
         """
         while True:
             with self._interruptible(node.id):
+                if self._goes_by_quota(node):
+                    await self.quota.wait_open()
+                await self.breakers.turn(node)
+                if self.unwanted(node):
+                    raise _MovedOnError
                 await self.provider.create_turn()
                 if self._last_create is not None:
                     await trio.sleep_forever()  # what ends the work ends this too
                 if self.unwanted(node):
                     raise _MovedOnError
+                if self.breakers.must_wait(node):
+                    continue
             with self._counted():
                 try:
                     return await self._send_create(node, deadline)
@@ -205,10 +243,16 @@ class Life:
         node = await self._intend(node.id, ResourceKind.SERVER)
         deadline.deadline = trio.current_time() + self._left_s(node)
         try:
+            # It may lead elsewhere since the intent was made, which took a commit.
+            if (home := await self.provider.home()) != node.home:
+                raise MisconfiguredError(
+                    f"{PROJECT_CHANGED}: the credentials lead to project {home.project_id} at "
+                    f"{home.endpoint} since the launch began"
+                )
             external_id = await self.provider.create(self._intent(node))
         except (AnswerLostError, CloudBrokenError) as error:
             self.health.failed(error)
-            self.creates.failed(str(error))
+            self.breakers.failed(node, Cause.CREATE, str(error))
             log.warning("create_in_doubt", node=node.id, error=str(error))
             return node
         except RetryLaterError:
@@ -217,7 +261,7 @@ class Life:
             # Cancelled here, the record stays in doubt, which the next start settles.
             await self._not_made(node.id, ResourceKind.SERVER)  # noqa: ASYNC120
             raise
-        self.creates.worked()
+        self.breakers.passed(node, Stage.CREATED)
         return await self._made(node.id, ResourceKind.SERVER, external_id)
 
     @contextlib.contextmanager
@@ -250,8 +294,7 @@ class Life:
         Raises:
             AnswerLostError: it has not appeared within ``create-settle``.
         """
-        left_s = server.sent_at + self.config.create_settle - self.world.wall()
-        with trio.move_on_after(max(LOOK_AT_LEAST_S, left_s)):
+        with trio.move_on_after(max(LOOK_AT_LEAST_S, self._doubt_left_s(server))):
             while True:  # noqa: ASYNC913 - found none, it waits for the watcher
                 try:
                     found = await self.provider.find(self._tag(node), node.hostname)
@@ -260,7 +303,7 @@ class Life:
                     found = None
                 if found is None:
                     with trio.move_on_after(FIND_EVERY_S), self._interruptible(node.id):
-                        found = await self.watcher.wait(node.id, None, _there)
+                        found = await self.watcher.wait(node.id, None, self._its_own(node))
                 if found is not None:
                     node = await self._made(node.id, ResourceKind.SERVER, found.external_id)
                     self.attached(found)
@@ -276,7 +319,7 @@ class Life:
         with self._interruptible(node.id):
             row = await self.watcher.wait(node.id, external_id, _settled)
         if row.state is InstanceState.ERROR and row.fault is None:
-            row = await self.provider.get(external_id)  # the fault is sometimes shown late
+            row = await self._with_fault(row)
         self.attached(row)
         match row.state:
             case InstanceState.ACTIVE:
@@ -285,8 +328,21 @@ class Life:
                 raise row.fault or _BootError("the cloud put the server in ERROR, without a fault")
             case _:
                 raise _BootError(f"the server came up as {row.state.value}")
-        self.spots.release((node.pool, (node.shape.flavor_id, node.az)))
+        self.breakers.passed(node, Stage.ACTIVE)
         return await self._active(node, row)
+
+    async def _with_fault(self, row: Instance) -> Instance:
+        """Look again at a server in ERROR: its fault, which tells whose it is, may show late."""
+        for pause_s in FAULT_LOOKS_S:
+            await trio.sleep(pause_s)
+            try:
+                row = await self.provider.get(row.external_id)
+            except CloudError as error:
+                self.health.failed(error)
+                continue
+            if row.state is not InstanceState.ERROR or row.fault is not None:
+                break
+        return row
 
     async def _active(self, node: Node, row: Instance) -> Node:
         now = self.world.wall()
@@ -308,15 +364,25 @@ class Life:
             return node
         external_id = node.external_id
         assert external_id is not None
-        if node.resource(ResourceKind.FLOATING_IP) is None:
+        tried = node.resource(ResourceKind.FLOATING_IP) is not None
+        if not tried:
             node = await self._intend(node.id, ResourceKind.FLOATING_IP)
+
+        async def attach() -> PublicAddress:
+            nonlocal tried
+            try:
+                return await self.provider.attach_public(self._tag(node), external_id)
+            except (AnswerLostError, CloudBrokenError):
+                tried = True
+                raise
+
         try:
-            given = await self._patiently(
-                node.id, lambda: self.provider.attach_public(self._tag(node), external_id)
-            )
+            given = await self._patiently(node.id, attach)
         except CloudError:
-            # Refused, so nothing was made: what is not in doubt need not be waited for.
-            await self._not_made(node.id, ResourceKind.FLOATING_IP)  # noqa: ASYNC120
+            # Refused, so nothing was made: what is not in doubt need not be waited for. Of an
+            # earlier try, whose answer was lost, this says nothing.
+            if not tried:
+                await self._not_made(node.id, ResourceKind.FLOATING_IP)  # noqa: ASYNC120
             raise
         return await self._made(node.id, ResourceKind.FLOATING_IP, given.external_id, given.address)
 
@@ -354,7 +420,8 @@ class Life:
 
     async def _scan_until(self, node: Node, boot_by: float) -> tuple[str, ...]:
         assert node.addresses is not None
-        last = "no answer yet"
+        began, last = trio.current_time(), "no answer yet"
+        usual_s = self._answers_in_s.get(node.label, 0.0)
         with (
             # After a long absence of ours it gets one look before it is judged.
             trio.move_on_after(max(LOOK_AT_LEAST_S, boot_by - self.world.wall())),
@@ -363,7 +430,7 @@ class Life:
             while True:
                 try:
                     with trio.fail_after(SCAN_AT_MOST_S):
-                        return await scan(
+                        keys = await scan(
                             self.world.connect,
                             node.addresses.interface_ip,
                             node.login.connection_port,
@@ -371,7 +438,14 @@ class Life:
                         )
                 except (NotReachableError, trio.TooSlowError) as error:
                     last = str(error) or "no answer"
-                await trio.sleep(SCAN_EVERY_S)
+                else:
+                    took_s = trio.current_time() - began
+                    self._answers_in_s[node.label] = usual_s + (took_s - usual_s) * LEARN_SHARE
+                    return keys
+                # It has been looked at once, as it may have been up for long; before a part of
+                # the usual time nothing is to be expected any more.
+                left_s = SCAN_FROM_SHARE * usual_s - (trio.current_time() - began)
+                await trio.sleep(max(SCAN_EVERY_S, left_s))
         raise NotReachableError(
             f"{node.addresses.interface_ip}:{node.login.connection_port} does not answer by SSH "
             f"within boot-timeout, {self.config.boot_timeout:g} s: {last}"
@@ -392,7 +466,7 @@ class Life:
         log.info(
             "node_ready", node=node.id, label=node.label, took_s=round(now - node.created_at, 1)
         )
-        self.labels.release((node.pool, node.label))
+        self.breakers.passed(node, Stage.READY)
         self.quota.accepted()
 
     # ------------------------------------------------------------------------ the deletion
@@ -406,12 +480,10 @@ class Life:
             node = await amend(self.store, Node, node_id, self._to_deleting)
         except _MovedOnError:
             return
-        for kind in DELETE_ORDER:
-            while (resource := node.resource(kind)) is not None:
-                node = await self._delete_resource(node, resource)
-        node = head(self.store, Node, node_id)
-        gone = node.became(NodeState.GONE, self.world.wall())
-        await self.store.commit([Change(node, gone, archive=True)])
+        while (resource := _next_to_delete(node)) is not None:
+            node = await self._delete_resource(node, resource)
+        if node.state is not NodeState.GONE:  # it never had anything
+            await self._note_gone(node_id, lambda n: n)
         log.info("node_gone", node=node.id, label=node.label, why=node.fault or "used")
 
     def _to_deleting(self, node: Node) -> Node:
@@ -428,11 +500,9 @@ class Life:
         while True:
             await self._tell_if_stuck(node.id, resource, last)
             try:
-                if node.home is not None and await self.provider.home() != node.home:
-                    reason = (
-                        f"{PROJECT_CHANGED}: node {node.id} is recorded in project "
-                        f"{node.home.project_id} at {node.home.endpoint}"
-                    )
+                name, cloud = self.config.name, self.config.cloud
+                home = await self.provider.home()
+                if reason := foreign([node], home, provider=name, cloud=cloud):
                     self.health.closed_for(reason, kind=PROJECT_CHANGED)
                     await trio.sleep(pause_s)
                 elif resource.in_doubt and resource.kind is ResourceKind.SERVER:
@@ -477,17 +547,34 @@ class Life:
         await amend(self.store, Node, node_id, lambda n: attrs.evolve(n, fault=fault), why=fault)
 
     async def _find_doubted(self, node: Node, resource: Resource) -> str | None:
-        """The id of a server that may have been made; None once it had its time to appear."""
+        """The id of a server that may have been made; None once it had its time to appear.
+
+        Raises:
+            CloudError: it could not be looked for, or no longer where it may have been made.
+        """
         while True:
             found = await self.provider.find(self._tag(node), node.hostname)
             if found is not None:
                 return found.external_id
+            # The credentials may have been changed since this began, minutes ago.
+            home = await self.provider.home()
+            if why := foreign([node], home, provider=self.config.name, cloud=self.config.cloud):
+                raise MisconfiguredError(why)
             if self._had_its_time(resource):
                 return None
             await trio.sleep(FIND_EVERY_S)
 
     def _had_its_time(self, resource: Resource) -> bool:
-        return self.world.wall() - resource.sent_at > self.config.create_settle
+        return self._doubt_left_s(resource) < 0.0
+
+    def _doubt_left_s(self, resource: Resource) -> float:
+        """Seconds in which what may have been made can still appear.
+
+        What an earlier process has sent gets all of them again: the clock may have been set
+        since, and a server given up too early is one that appears and that nobody awaits.
+        """
+        sent_at = max(resource.sent_at, self.world.wall.began_at)
+        return sent_at + self.config.create_settle - self.world.wall()
 
     async def _seen_gone(self, node: Node, resource: Resource, at_most_s: float) -> bool:
         """Wait for the list to show that a server is gone; other things are asked for again."""
@@ -506,7 +593,17 @@ class Life:
             known = attrs.evolve(resource, external_id=found)
             return await amend(self.store, Node, node_id, lambda n: n.with_resource(known))
         gone = attrs.evolve(resource, gone_at=now)
-        return await amend(self.store, Node, node_id, lambda n: n.with_resource(gone))
+        return await self._note_gone(node_id, lambda n: n.with_resource(gone))
+
+    async def _note_gone(self, node_id: NodeId, change: Callable[[Node], Node]) -> Node:
+        """Record that something is gone; with the last thing of a node it is gone itself."""
+        before = head(self.store, Node, node_id)
+        after = change(before)
+        over = _next_to_delete(after) is None
+        if over:
+            after = after.became(NodeState.GONE, self.world.wall())
+        await self.store.commit([Change(before, after, archive=over)])
+        return after
 
     # -------------------------------------------------------------------------- the records
 
@@ -523,9 +620,9 @@ class Life:
 
         Raises:
             _MovedOnError: the node is no longer building.
-            CloudError: the account has no token.
+            CloudError: the account has no token, or it leads where no record speaks of.
         """
-        home = await self.provider.home()
+        home = await self._home()
         now = self.world.wall()
         intent = Resource(kind=kind, sent_at=now)
         launch_by = now + self.config.launch_timeout
@@ -535,6 +632,20 @@ class Life:
                 n.with_resource(intent), home=home, launch_by=n.launch_by or launch_by
             ),
         )
+
+    async def _home(self) -> Home:
+        """Where calls go now: nothing is made in two places under one name (rule 2).
+
+        Raises:
+            CloudError: the account has no token, or it leads where no record speaks of.
+        """
+        home = await self.provider.home()
+        if home != self._known_home:
+            if reason := self.foreign(home):
+                self.health.closed_for(reason, kind=PROJECT_CHANGED)
+                raise MisconfiguredError(reason)
+            self._known_home = home
+        return home
 
     async def _made(
         self, node_id: NodeId, kind: ResourceKind, external_id: str, address: str | None = None
@@ -564,7 +675,7 @@ class Life:
     async def _end(self, node_id: NodeId, state: NodeState, fault: str) -> None:
         """Record how a launch ended, and count it against its request's place, in one batch."""
         node = head(self.store, Node, node_id)
-        if node.state is not NodeState.BUILDING:
+        if node.state is not NodeState.BUILDING or node.set_apart:
             return
         log.warning("launch_ended", node=node_id, state=state.value, fault=fault)
         changes = [Change(node, node.became(state, self.world.wall(), fault=fault))]
@@ -576,7 +687,8 @@ class Life:
 
     def node_changed(self, before: Node | None, after: Node | None) -> None:
         """End the waits of a launch that somebody else has ended."""
-        if before is not None and (after is None or after.state is not NodeState.BUILDING):
+        ended = after is None or after.state is not NodeState.BUILDING or after.set_apart
+        if before is not None and ended:
             scope = self._waits.get(before.id)
             if scope is not None:
                 scope.cancel()
@@ -596,8 +708,12 @@ class Life:
         if scope.cancelled_caught:
             raise _MovedOnError
 
+    def _its_own(self, node: Node) -> Callable[[Instance], bool]:
+        """Accept a server that is there and bears the very tag of a node."""
+        return lambda row: _there(row) and row.tag == self._tag(node)
+
     def _tag(self, node: Node) -> Tag:
-        return Tag(deployment=self.deployment, node_id=node.id)
+        return Tag(deployment=self.deployment, node_id=node.id, origin=node.origin)
 
     def _intent(self, node: Node) -> LaunchIntent:
         return LaunchIntent(
@@ -611,9 +727,19 @@ class Life:
 
 
 def _building(node: Node) -> Node:
-    if node.state is not NodeState.BUILDING:
+    if node.state is not NodeState.BUILDING or node.set_apart:
         raise _MovedOnError
     return node
+
+
+def _cause(error: CloudError | _BootError) -> Cause:
+    wrong = isinstance(error, RejectedError | NotFoundError)
+    return Cause.REJECTED if wrong else Cause.BOOT
+
+
+def _next_to_delete(node: Node) -> Resource | None:
+    things = (node.resource(kind) for kind in DELETE_ORDER)
+    return next((thing for thing in things if thing is not None), None)
 
 
 def _volume_unseen(node: Node) -> bool:

@@ -13,14 +13,18 @@ import attrs
 
 from trellis.control.amend import amend
 from trellis.control.board import Measure, Page, Reset
+from trellis.control.breakers import Everywhere
 from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
+from trellis.control.limits_status import quota_status, tenant_statuses
 from trellis.control.measures import Measures
 from trellis.control.overview import counted, slowest, waiting_longest
 from trellis.control.policy import InForce, LabelPolicy
-from trellis.control.provider import NOT_CONFIGURED, RunningProvider, own_limits
+from trellis.control.provider import RunningProvider
+from trellis.control.provider_view import NOT_CONFIGURED, own_limits
 from trellis.control.scheduling import Scheduling
 from trellis.errors import RefusedError, UnknownIdError
+from trellis.model.breaker import BreakerStatus
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
 from trellis.model.overview import Overview
@@ -29,6 +33,7 @@ from trellis.model.quota import Resources
 from trellis.model.records import Change, Event
 from trellis.model.request import NodeRequest, RequestState
 from trellis.model.status import (
+    BudgetStatus,
     Health,
     LabelStatus,
     Leak,
@@ -37,6 +42,7 @@ from trellis.model.status import (
     PoolStatus,
     ProviderStatus,
     QuotaStatus,
+    TenantStatus,
 )
 from trellis.store.store import Store
 from trellis.store.watch import RESET
@@ -64,10 +70,12 @@ class Operator:
         in_force: InForce,
         measures: Measures,
         estimates: Estimates,
+        everywhere: Everywhere,
     ) -> None:
         self._store, self._fleet, self._world = store, fleet, world
         self._scheduling, self._providers, self._in_force = scheduling, providers, in_force
         self._measures, self._estimates = measures, estimates
+        self._everywhere = everywhere
         self._started_at = world.wall()
         self.notices: dict[str, str] = {}
 
@@ -193,6 +201,7 @@ class Operator:
             missing=missing,
             nodes=_counts(self._fleet.label_states.get(policy.name, {})),
             host_key_checking=checked,
+            max_servers=policy.max_servers,
         )
 
     # ------------------------------------------------------------------------ providers
@@ -214,11 +223,7 @@ class Operator:
         return running
 
     def _status(self, running: RunningProvider) -> ProviderStatus:
-        config, now = running.config, self._world.wall()
-        held = {
-            f"{pool}: flavor {flavor}, zone {zone or 'any'}": hold
-            for (pool, (flavor, zone)), hold in running.spots.held.items()
-        } | {f"{pool}: {label}": hold for (pool, label), hold in running.labels.held.items()}
+        config = running.config
         return ProviderStatus(
             name=config.name,
             type=config.type,
@@ -245,9 +250,8 @@ class Operator:
             nodes=_counts(self._fleet.provider_states.get(config.name, {})),
             quota=self._quota(running),
             backoffs={
-                what: f"{hold.reason}; tried again in {hold.until - now:.0f} s"
-                for what, hold in held.items()
-                if hold.until > now
+                status.subject: status.words.removeprefix(f"{status.subject}: ")
+                for status in running.breakers.statuses(everywhere=True)
             },
             sweep=_sweep(running),
             api_calls=running.api_calls(),
@@ -267,18 +271,24 @@ class Operator:
 
     def quota(self) -> tuple[QuotaStatus, ...]:
         """See `Board.quota`."""
-        return tuple(self._quota(running) for running in self._providers.values())
+        first_of: dict[str, RunningProvider] = {}
+        for running in self._providers.values():
+            first_of.setdefault(running.quota.name, running)
+        return tuple(self._quota(running) for running in first_of.values())
 
     def _quota(self, running: RunningProvider) -> QuotaStatus:
-        quota = running.quota
-        return QuotaStatus(
-            provider=running.config.name,
-            limits=quota.limits,
-            ours=self._fleet.quota_used.get(quota.name, Resources()),
-            others=quota.others,
-            read_at=quota.reading.read_at if quota.reading is not None else None,
-            refusals=quota.refusals,
-        )
+        quota, mine = running.quota, running.config.name
+        sharing = [name for name, one in self._providers.items() if one.quota is quota]
+        return quota_status(quota, [mine, *sharing], self._fleet)
+
+    def tenants(self) -> tuple[TenantStatus, ...]:
+        """See `Board.tenants`."""
+        return tenant_statuses(self._in_force.policy.tenants, self._fleet)
+
+    def budget(self) -> BudgetStatus:
+        """See `Board.budget`."""
+        limit = self._in_force.policy.launches_per_minute
+        return BudgetStatus(limit=limit, used=self._scheduling.budget.used())
 
     async def pause(self, name: str, by: str, reason: str, for_s: float | None) -> ProviderStatus:
         """See `Board.pause`."""
@@ -307,6 +317,13 @@ class Operator:
         await self._set_pause(name, None, "resumed")
         return self.provider(name)
 
+    async def accept_move(
+        self, name: str, endpoint: str, project_id: str | None, by: str
+    ) -> ProviderStatus:
+        """See `Board.accept_move`."""
+        await self._running(name).accept_move(endpoint, project_id, by)
+        return self.provider(name)
+
     async def _set_pause(self, name: str, pause: Pause | None, why: str) -> None:
         self._running(name)
         await self._decide(name, lambda record: attrs.evolve(record, pause=pause), why)
@@ -320,6 +337,28 @@ class Operator:
         after = change(before or ProviderRecord(name=name))
         if after != before:
             await self._store.commit([Change(before, after, why=why)])
+
+    # ------------------------------------------------------------------------- breakers
+
+    def breakers(self) -> tuple[BreakerStatus, ...]:
+        """See `Board.breakers`."""
+        return (
+            *self._everywhere.book.statuses(),
+            *(one for running in self._providers.values() for one in running.breakers.statuses()),
+        )
+
+    async def reset_breaker(self, breaker_id: str, by: str, reason: str) -> None:
+        """See `Board.reset_breaker`."""
+        why = f"reset by {by}: {reason}" if reason else f"reset by {by}"
+        found = self._everywhere.reset(breaker_id, why) or any(
+            running.reset_breaker(breaker_id, why) for running in self._providers.values()
+        )
+        if not found:
+            raise UnknownIdError(
+                f"no breaker {breaker_id!r} is open",
+                remedy="'trellis breaker list' shows those that are; it may have closed meanwhile",
+            )
+        await self._store.settled()
 
     # ---------------------------------------------------------------------------- leaks
 

@@ -1,5 +1,7 @@
 """What an earlier process did that still counts at the clouds: their limits of a day (P6)."""
 
+from collections.abc import Iterator
+
 from trellis.model.node import Node, ResourceKind
 from trellis.store.store import Store
 from trellis.world import World
@@ -26,9 +28,21 @@ async def creates_of_a_day(store: Store, provider: str, world: World) -> list[fl
             break
         before = page[-1].position
     return sorted(
-        resource.sent_at
+        min(at, world.wall())
         for node in nodes
         if node.provider == provider
-        for resource in node.resources
-        if resource.kind is ResourceKind.SERVER and resource.sent_at >= since
+        for at in _sent_at(node)
+        if at >= since
     )
+
+
+def _sent_at(node: Node) -> Iterator[float]:
+    """When a node's create was sent; of one that was refused, no earlier than that.
+
+    A refusal takes the intent back and leaves the deadline of the launch, which the first intent
+    has set: clouds count what they were asked, not what they made.
+    """
+    sent = [r.sent_at for r in node.resources if r.kind is ResourceKind.SERVER]
+    if not sent and node.launch_by is not None:
+        sent = [min(node.launch_by, node.state_at)]
+    yield from sent

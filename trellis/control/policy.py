@@ -6,6 +6,7 @@ from typing import Self
 import attrs
 
 from trellis.config import Configuration, label_hashes
+from trellis.model.quota import Limits
 
 
 @attrs.frozen(kw_only=True)
@@ -16,6 +17,16 @@ class LabelPolicy:
     min_ready: int
     max_ready_age_s: float
     host_key_checking: bool
+    max_servers: int | None
+
+
+@attrs.frozen(kw_only=True)
+class TenantPolicy:
+    """What the configuration says of a tenant."""
+
+    name: str
+    limits: Limits
+    share: float | None
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +37,7 @@ class Policy:
         labels: by name, in the order of the file.
         offered: the labels that each provider's pools offer.
         hashes: for provider, pool and label, what its nodes are made from.
+        label_limits: most nodes of a label over all providers, where there is a limit.
     """
 
     labels: Mapping[str, LabelPolicy]
@@ -38,6 +50,8 @@ class Policy:
     lease_ttl_s: int
     max_lease_age_s: float
     max_hold_age_s: float
+    tenants: Mapping[str, TenantPolicy]
+    label_limits: Mapping[str, int]
 
     @classmethod
     def of(cls, configuration: Configuration) -> Self:
@@ -48,6 +62,7 @@ class Policy:
                 min_ready=label.min_ready,
                 max_ready_age_s=label.max_ready_age,
                 host_key_checking=label.host_key_checking,
+                max_servers=label.max_servers,
             )
             for label in configuration.labels
         }
@@ -65,6 +80,21 @@ class Policy:
             lease_ttl_s=round(configuration.lease_ttl),
             max_lease_age_s=configuration.max_lease_age,
             max_hold_age_s=configuration.max_hold_age,
+            tenants={
+                tenant.name: TenantPolicy(
+                    name=tenant.name,
+                    limits=Limits(
+                        instances=tenant.max_servers,
+                        cores=tenant.max_cores,
+                        ram_mib=tenant.max_ram,
+                    ),
+                    share=tenant.share,
+                )
+                for tenant in configuration.tenants
+            },
+            label_limits={
+                x.name: x.max_servers for x in labels.values() if x.max_servers is not None
+            },
         )
 
 

@@ -194,7 +194,7 @@ class Port:
             if node is None or node.allocated_to != request.id:
                 continue
             if node.state is NodeState.READY:
-                free = attrs.evolve(node, allocated_to=None, slot=None)
+                free = attrs.evolve(node, allocated_to=None, slot=None, tenant=None)
                 changes.append(Change(node, free, why="its request was cancelled"))
             elif node.state is NodeState.BUILDING:
                 dying = node.became(NodeState.DELETING, now, fault="its request was cancelled")

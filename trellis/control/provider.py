@@ -4,24 +4,28 @@ It shares its account and the store with others, nothing else (P5). When it cras
 started again and goes on from the records.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 
 import attrs
 import structlog
 import trio
 
 from trellis.control.attached import Attached
+from trellis.control.breakers import Breakers, Everywhere
+from trellis.control.connected import Connect, Connected
 from trellis.control.deaths import Deaths
 from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
-from trellis.control.holds import Breaker, Holds
+from trellis.control.homes import foreign, moved
 from trellis.control.life import Life
+from trellis.control.lineage import estrange, is_issued
 from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
+from trellis.control.provider_view import NOT_CONFIGURED, missing, provider_view
 from trellis.control.quota import Quota
 from trellis.control.quota_watch import QuotaWatch
-from trellis.control.ssh_scan import NotReachableError, scan
+from trellis.control.recheck import changed_since
 from trellis.control.sweep import Sweep
 from trellis.control.watcher import Watcher
 from trellis.errors import (
@@ -29,17 +33,18 @@ from trellis.errors import (
     ConfigError,
     ConflictError,
     MisconfiguredError,
+    RefusedError,
     StoreError,
 )
 from trellis.model.names import NodeId
 from trellis.model.node import Home, Node, NodeState
-from trellis.model.provider import Pause, ProviderRecord, StoreMeta
-from trellis.model.quota import Limits, Resources
+from trellis.model.provider import Pause, ProviderRecord
+from trellis.model.quota import Resources
 from trellis.model.records import Change
 from trellis.model.status import Health
-from trellis.scheduler.snapshot import PoolView, ProviderView, Spot
-from trellis.spi.config import PoolConfig, ProviderConfig
-from trellis.spi.provider import Inventory, Listing, Offer, Provider
+from trellis.scheduler.snapshot import ProviderView
+from trellis.spi.config import ProviderConfig
+from trellis.spi.provider import Inventory, Listing, Offer, Provider, Tag
 from trellis.store.store import Store
 from trellis.world import World
 
@@ -50,51 +55,9 @@ PROBE_FIRST_S = 5.0
 FIRST_READ_S = 90.0
 BUG_PAUSE_S = 60.0
 PROBE_MOST_S = 60.0
-CHECK_AT_MOST_S = 10.0
 CREATES_END_IN_S = 10.0
-NOT_CONFIGURED = "it is configured no longer: what it has is ended, nothing is launched"
-
-
-class Connected(Protocol):
-    """A provider made, and what is known of its calls."""
-
-    @property
-    def provider(self) -> Provider:
-        """The provider."""
-        ...
-
-    @property
-    def account(self) -> Hashable:
-        """What tells its account from others: providers that share one share its calls."""
-        ...
-
-    def api_calls(self) -> Mapping[str, int]:
-        """Calls of the account so far by service and verb."""
-        ...
-
-    def creates_left(self) -> int | None:
-        """How many creates the limit of a day still allows; None if there is no such limit."""
-        ...
-
-    def note_past(self, times: Iterable[float]) -> None:
-        """Count creates of before this process, in UTC seconds, against that limit."""
-        ...
-
-    def outdated(self) -> bool:
-        """Whether the way to the cloud is configured otherwise now; connecting anew takes it."""
-        ...
-
-
-class Connect(Protocol):
-    """Makes the provider of a configuration, on the account it shares with others."""
-
-    async def __call__(self, config: ProviderConfig) -> Connected:
-        """Do no I/O but reading credentials. Cancelled, it leaves nothing behind.
-
-        Raises:
-            ConfigError: there is no such cloud or region, or no usable credentials.
-        """
-        ...
+PROBE_TURN_S = 120.0
+"""So much longer than a launch may take its node may be a probe: it waits for its turn first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -117,8 +80,7 @@ class RunningProvider:
         dropped: it is configured no longer: it ends what it has, and launches nothing.
         resting: its task crashed, and is started again only after a while.
         inventory: what its labels came to in the cloud, as last read.
-        spots: flavors and zones held back after *No valid host*, by pool.
-        labels: pools' labels held back for idle nodes after failed launches.
+        breakers: what of its launches is left alone after failures.
     """
 
     def __init__(
@@ -130,24 +92,35 @@ class RunningProvider:
         store: Store,
         fleet: Fleet,
         quota: Quota,
+        quota_at: Callable[[Home], Quota],
         world: World,
         nudge: Callable[[], None],
+        everywhere: Everywhere,
         dropped: bool = False,
     ) -> None:
         self.config, self.quota = config, quota
+        self._quota_at = quota_at
         self.dropped, self.resting = dropped, False
         self._deployment, self._connect = deployment, connect
         self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
         self.inventory: Inventory | None = None
         self.health = ProviderHealth(config.name, world.wall, self._health_changed)
-        self.spots: Holds[tuple[str, Spot]] = Holds(world.wall, first_s=30.0, most_s=600.0)
-        self.labels: Holds[tuple[str, str]] = Holds(world.wall, first_s=15.0, most_s=600.0, after=3)
+        self.breakers = Breakers(
+            config.name,
+            store=store,
+            world=world,
+            everywhere=everywhere,
+            building=fleet.is_building,
+            probe_s=lambda: self.config.launch_timeout + PROBE_TURN_S,
+            changed=self._breakers_changed,
+        )
         self._inventory_wanted, self._quota_wanted = Nudge(), Nudge()
+        self._look_again = Nudge()
         quota.wakers.append(self._quota_wanted)
-        self.creates = Breaker(world.wall, after=3, first_s=30.0, most_s=600.0)
         self._read_once = trio.Event()
         self._works: _Works | None = None
         self._at_work: set[NodeId] = set()
+        self._rechecking: set[NodeId] = set()
         self._work: trio.MemorySendChannel[NodeId] | None = None
         self._round: trio.CancelScope | None = None
         fleet.on_node.append(self._node_changed)
@@ -170,11 +143,19 @@ class RunningProvider:
         self.config = config
         self.dropped = False
         self.inventory = None  # what a label came to, it may come to no longer
-        if quota is not self.quota:
-            self.quota.wakers.remove(self._quota_wanted)
-            quota.wakers.append(self._quota_wanted)
-            self.quota = quota
+        self._draw_on(quota)
         self._nudge()
+
+    def _draw_on(self, quota: Quota) -> None:
+        """Have this quota from now on: it is known now whose project it is."""
+        if quota is self.quota:
+            return
+        self.quota.wakers.remove(self._quota_wanted)
+        quota.wakers.append(self._quota_wanted)
+        self.quota = quota
+        if self._works is not None:
+            self._works.life.quota = self._works.quota.quota = quota
+        self._fleet.recount()
 
     async def restart(self) -> None:
         """Connect anew and work by the configuration, as after a restart of this provider alone.
@@ -194,6 +175,10 @@ class RunningProvider:
         if self._works is not None and self._works.connected.outdated():
             log.info("provider_reconnects", provider=self.config.name)
             await self.restart()
+        elif self._works is not None:
+            self._works.connected.reconsider()
+        # What kept it from being used may be what has been corrected.
+        self._look_again()
 
     def drop(self) -> None:
         """End what it has by its last configuration, and launch nothing any more."""
@@ -204,6 +189,7 @@ class RunningProvider:
 
     def close(self) -> None:
         """Leave the fleet and the quota, which outlive it; `run` must be over or about to end."""
+        self.breakers.close()
         self._fleet.on_node.remove(self._node_changed)
         self.quota.wakers.remove(self._quota_wanted)
 
@@ -213,6 +199,7 @@ class RunningProvider:
             connected.note_past(await creates_of_a_day(self._store, self.config.name, self._world))
         works = self._works = self._furnish(connected)
         self._at_work.clear()
+        self.breakers.resumed()
         async with works.provider.open(), trio.open_nursery() as nursery:
             nursery.start_soon(self._until_outdated, connected, nursery.cancel_scope)
             nursery.start_soon(works.watcher.run)
@@ -235,7 +222,8 @@ class RunningProvider:
                 return await self._connect(self.config)
             except ConfigError as error:
                 self.health.failed(MisconfiguredError("; ".join(error.faults)))
-            await trio.sleep(wait_s)
+                self._note_health(wait_s)
+            await self._look_again.wait(at_most=wait_s)
             wait_s = min(PROBE_MOST_S, wait_s * 2)
 
     async def _until_outdated(self, connected: Connected, work: trio.CancelScope) -> None:
@@ -267,7 +255,7 @@ class RunningProvider:
             wall=self._world.wall,
             issued=self._issued,
             attached=attached,
-            estrange=self._estrange,
+            estrange=partial(estrange, self._store, self.config.name),
             # Of all providers: two of them may look at one project (rule 9).
             nodes=lambda: self._fleet.nodes,
             words=self.record,
@@ -278,6 +266,8 @@ class RunningProvider:
             health=self.health,
             wall=self._world.wall,
             nodes=self.nodes,
+            everybody=lambda: self._fleet.nodes,
+            at_address=lambda address: self._fleet.by_address.get(address, ()),
             node_of=self._fleet.by_external.get,
         )
 
@@ -305,10 +295,10 @@ class RunningProvider:
             quota=self.quota,
             attached=attached.see,
             twin_of=self._fleet.host_keys.claim,
-            spots=self.spots,
-            labels=self.labels,
-            creates=self.creates,
+            breakers=self.breakers,
             read_anew=self._inventory_wanted,
+            stale=self._offer_is_stale,
+            foreign=self._foreign_home,
             unwanted=self._not_offered,
         )
         return _Works(
@@ -345,6 +335,10 @@ class RunningProvider:
         structlog.contextvars.bind_contextvars(node=node_id, provider=self.config.name)
         try:
             while (node := self.nodes().get(node_id)) is not None and _has_to_move(node):
+                if self._store.head(Node, node_id) is None:
+                    # A task of before a restart has ended it, which is on its way to the log.
+                    await self._store.settled()
+                    continue
                 try:
                     await self._step(life, node)
                 except StoreError:
@@ -367,8 +361,9 @@ class RunningProvider:
             await life.abort(node.id, reason)
             return
         # Nothing is known of the cloud right after a start: a launch would ask for it by itself.
-        with trio.move_on_after(FIRST_READ_S):
-            await self._read_once.wait()
+        if not self._read_once.is_set():
+            with trio.move_on_after(FIRST_READ_S):
+                await self._read_once.wait()
         if self._read_once.is_set():
             await life.launch(node.id)
         else:
@@ -381,14 +376,30 @@ class RunningProvider:
         pool = self.config.pool(node.pool)
         if pool is None or pool.label(node.label) is None:
             return f"label {node.label} of pool {node.pool} is configured no longer"
-        return ""
+        if broken := self.breakers.against(node):
+            return broken
+        if pool.ignore_provider_quota:
+            return ""
+        return self.quota.overbooked(node, self._fleet.quota_used.get(self.quota.name, Resources()))
 
     def _node_changed(self, before: Node | None, after: Node | None) -> None:
         node = after or before
         if node is None or node.provider != self.config.name:
             return
+        if after is not None and before is None and after.state is NodeState.BUILDING:
+            self.breakers.launched(after)
+        elif after is None or after.state not in (NodeState.BUILDING, NodeState.READY):
+            self.breakers.ended(node.id)  # one that became ready says so itself
         if self._works is not None:
             self._works.life.node_changed(before, after)
+            ready = after is not None and after.state is NodeState.READY
+            if (
+                after is not None
+                and ready
+                and before is not None
+                and before.state is not after.state
+            ):
+                self._works.deaths.see_ready(after)
         idle = after is not None and after.id not in self._at_work
         if after is not None and self._work is not None and idle and _has_to_move(after):
             self._work.send_nowait(after.id)
@@ -403,11 +414,15 @@ class RunningProvider:
         while True:
             try:
                 inventory = await works.provider.inventory()
+                if not self._foreign_home(inventory.home):
+                    # Before anything is launched: what is counted together is reckoned together.
+                    self._draw_on(self._quota_at(inventory.home))
                 if self.quota.reading is None:
                     await works.quota.read()
             except CloudError as error:
                 self.health.failed(error)
-                await trio.sleep(wait_s)
+                self._note_health(wait_s)
+                await self._look_again.wait(at_most=wait_s)
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
             if works.life.config is not self.config:
@@ -416,11 +431,13 @@ class RunningProvider:
             self.inventory = inventory
             if foreign := self._foreign_home(inventory.home):
                 self.health.closed_for(foreign, kind=PROJECT_CHANGED)
-                await trio.sleep(wait_s)
+                await self._look_again.wait(at_most=wait_s)
                 wait_s = min(PROBE_MOST_S, wait_s * 2)
                 continue
             await works.watcher.listed.wait()
             self.health.opened()
+            self.breakers.usable("the cloud has been read again")
+            self.breakers.keep_only(inventory.offers, self.config)
             self._read_once.set()
             wait_s = PROBE_FIRST_S
             self._nudge()
@@ -433,26 +450,107 @@ class RunningProvider:
         """Tell the planner, and have one who has become unusable probed."""
         self._nudge()
         if self.health.state is Health.UNAVAILABLE:
+            self._note_health(0.0)
             self._inventory_wanted()
+        else:
+            self.breakers.usable("the cloud answers again")
+
+    def _note_health(self, again_in_s: float) -> None:
+        """Show the breaker of an account or a region that cannot be used, if it is one."""
+        health = self.health
+        if health.scope is None:
+            self.breakers.usable(f"it is {health.reason}")
+        elif health.state is Health.UNAVAILABLE:
+            reason = health.reason.removeprefix("unavailable: ")
+            self.breakers.unusable(health.scope, self.config.cloud, reason, again_in_s)
+
+    def reset_breaker(self, breaker_id: str, why: str) -> bool:
+        """Close a breaker by a person's word; returns whether there is such a one.
+
+        One that is about reading the cloud is closed by reading it, which is tried at once.
+        """
+        if not self.breakers.reset(breaker_id, why):
+            return False
+        if self.health.state is Health.UNAVAILABLE:
+            if self._works is not None:
+                self._works.connected.reconsider(anyway=True)
+            self._look_again()
+        return True
+
+    def _breakers_changed(self) -> None:
+        """Tell the planner, and what it has launched and is not sent."""
+        self._fleet.dirty.update(dict.fromkeys(self._fleet.pending))
+        self._nudge()
+        if self._works is not None:
+            self._works.life.reconsider()
 
     def _foreign_home(self, home: Home) -> str:
         """Why this is not the project our records speak of; "" if it is (rule 2)."""
-        for node in self.nodes().values():
-            if node.home is not None and node.home != home:
-                return (
-                    f"{PROJECT_CHANGED}: node {node.id} is recorded in project "
-                    f"{node.home.project_id} at {node.home.endpoint}, the credentials lead to "
-                    f"{home.project_id} at {home.endpoint}. Nothing is concluded about its nodes: "
-                    f"correct the entry {self.config.cloud} in clouds.yaml, or give the new "
-                    "project a provider of its own"
-                )
-        return ""
+        name, cloud = self.config.name, self.config.cloud
+        why = foreign(self.nodes().values(), home, provider=name, cloud=cloud)
+        if why and self._works is not None:
+            # It may be the catalog that was wrong, and be right again by now.
+            self._works.connected.doubt()
+        return why
+
+    async def accept_move(self, endpoint: str, project_id: str | None, by: str) -> None:
+        """Take a person's word that the cloud has moved to where the credentials lead now.
+
+        Raises:
+            RefusedError: that is not what they lead to; see `trellis.control.homes.moved`.
+        """
+        if self._works is None:
+            raise RefusedError(f"{self.config.name} is not connected", remedy="wait until it is")
+        try:
+            home = await self._works.provider.home()
+        except CloudError as error:
+            raise RefusedError(
+                f"where the credentials lead is not known: {error}", remedy="wait until they work"
+            ) from error
+        nodes = [self._store.head(Node, node_id) for node_id in self.nodes()]
+        changes = moved(
+            [node for node in nodes if node is not None],
+            home,
+            provider=self.config.name,
+            endpoint=endpoint,
+            project_id=project_id,
+            by=by,
+        )
+        # Read and staged without an await between: nobody comes between.
+        await self._store.commit(changes)
+        log.warning("move_accepted", provider=self.config.name, by=by, nodes=len(changes))
+        if changes:
+            await self.restart()  # what is under way knows its node as it was
+
+    def _offer_is_stale(self, node: Node, reason: str) -> None:
+        """Offer a label no longer that came down to what is gone, until it is looked up anew."""
+        inventory, key = self.inventory, (node.pool, node.label)
+        offer = inventory.offers.get(key) if inventory is not None else None
+        if inventory is None or offer is None or offer.shape != node.shape:
+            return  # it has been looked up since
+        offers = {other: offer for other, offer in inventory.offers.items() if other != key}
+        missing = {**inventory.missing, key: reason}
+        self.inventory = attrs.evolve(inventory, offers=offers, missing=missing)
+        self._inventory_wanted()
+        self._nudge()
 
     # ------------------------------------------------------------------ doubt
 
     async def recheck(self, node: Node) -> None:
-        """See whether a node that has long been ready is still there; delete it if not (rule 8)."""
-        fault = await self._changed_since(node)
+        """See whether a node that has long been ready is still there; delete it if not (rule 8).
+
+        Returns at once if that is under way: each pass of the planner asks for it again.
+        """
+        if node.id in self._rechecking:
+            return
+        self._rechecking.add(node.id)
+        try:
+            await self._recheck(node)
+        finally:
+            self._rechecking.discard(node.id)
+
+    async def _recheck(self, node: Node) -> None:
+        fault = await changed_since(node, self._world)
         now = self._world.wall()
         if fault:
             after = node.became(NodeState.DELETING, now, fault=fault)
@@ -463,111 +561,24 @@ class RunningProvider:
         except ConflictError:
             log.debug("recheck_outrun", node=node.id)
 
-    async def _changed_since(self, node: Node) -> str:
-        """Why a node is not what became ready; "" if it is."""
-        assert node.addresses is not None
-        try:
-            with trio.fail_after(CHECK_AT_MOST_S):
-                keys = await scan(
-                    self._world.connect,
-                    node.addresses.interface_ip,
-                    node.login.connection_port,
-                    entropy=self._world.random.randbytes,
-                )
-        except (NotReachableError, trio.TooSlowError) as error:
-            return f"ready, but it does not answer any more: {error or 'no answer in time'}"
-        if set(keys) != set(node.host_keys):
-            return "ready, but it shows other host keys than when it became so"
-        return ""
-
-    def _estrange(self, strangers: Mapping[str, NodeId]) -> None:
-        """Remember things with node ids never issued here, and never issue those (rule 1).
-
-        They stay strange, however far our own numbers rise, until a person decides.
-        """
-        meta = self._store.head(StoreMeta, "store")
-        assert meta is not None
-        record = self._store.head(ProviderRecord, self.config.name)
-        known = record or ProviderRecord(name=self.config.name)
-        new = tuple(one for one in strangers if one not in known.strange)
-        highest = max((int(number) for number in strangers.values()), default=0)
-        changes: list[Change] = []
-        if new:
-            after = attrs.evolve(known, strange=(*known.strange, *new))
-            why = f"{len(new)} things carry node ids that were never issued here"
-            changes.append(Change(record, after, why=why))
-        if highest >= meta.next_node:
-            changes.append(Change(meta, attrs.evolve(meta, next_node=highest + 1)))
-        self._store.stage(changes)
-
-    def _issued(self, node_id: NodeId) -> bool:
-        meta = self._store.head(StoreMeta, "store")
-        return meta is not None and node_id.isdigit() and int(node_id) < meta.next_node
+    def _issued(self, tag: Tag) -> bool:
+        return is_issued(self._store, tag)
 
     # ---------------------------------------------------------------------- the planner's view
 
     def view(self) -> ProviderView:
         """The provider as the planner sees it."""
-        offers = self.inventory.offers if self.inventory is not None else {}
-        pause = self._pause()
-        return ProviderView(
-            name=self.config.name,
-            paused=f"paused by {pause.by}: {pause.reason}" if pause is not None else "",
-            draining=self.dropped or (pause is not None and pause.drain),
+        return provider_view(
+            config=self.config,
             dropped=self.dropped,
-            closed=NOT_CONFIGURED if self.dropped else self.health.closed,
-            barred=self.creates.reason or self._day_used_up(),
+            pause=self._pause(),
+            health=self.health,
+            breakers=self.breakers,
+            inventory=self.inventory,
             quota=self.quota.name,
-            launch_retries=self.config.launch_retries,
-            launches_left=self._launches_left(),
-            pools=[
-                PoolView(
-                    name=pool.name,
-                    limits=own_limits(pool),
-                    missing={
-                        label.name: self.missing(pool.name, label.name)
-                        for label in pool.labels
-                        if (pool.name, label.name) not in offers
-                    },
-                    ignores_quota=pool.ignore_provider_quota,
-                    used=self._fleet.pool_used.get((self.config.name, pool.name), Resources()),
-                    freeing=self._fleet.pool_freeing.get(
-                        (self.config.name, pool.name), Resources()
-                    ),
-                    offers={
-                        label.name: offers[pool.name, label.name]
-                        for label in pool.labels
-                        if (pool.name, label.name) in offers
-                    },
-                    spots_held={s: h for (p, s), h in self.spots.held.items() if p == pool.name},
-                    labels_held={x: h for (p, x), h in self.labels.held.items() if p == pool.name},
-                )
-                for pool in self.config.pools
-            ],
-            zone_nodes=self._fleet.zone_nodes.get(self.config.name, {}),
+            fleet=self._fleet,
+            sendable=self._works.connected.creates_left() if self._works is not None else None,
         )
-
-    def _launches_left(self) -> int | None:
-        most, today = self.config.max_concurrency, self._creates_left()
-        if most is None:
-            return today
-        states = self._fleet.provider_states.get(self.config.name)
-        left = most - (states[NodeState.BUILDING.value] if states is not None else 0)
-        return left if today is None else min(left, today)
-
-    def _creates_left(self) -> int | None:
-        """What the limit of a day allows beyond the launches that are still to be sent."""
-        left = self._works.connected.creates_left() if self._works is not None else None
-        if left is None:
-            return None
-        building = (n for n in self.nodes().values() if n.state is NodeState.BUILDING)
-        return max(0, left - sum(node.external_id is None for node in building))
-
-    def _day_used_up(self) -> str:
-        if self._creates_left() != 0:
-            return ""
-        most = self.config.limits.creates_per_day
-        return f"the {most or ''} creates that limits.creates-per-day allows in 24 h are used up"
 
     def offer(self, pool: str, label: str) -> Offer | None:
         """What a label of a pool came down to in the cloud, if it did."""
@@ -575,9 +586,7 @@ class RunningProvider:
 
     def missing(self, pool: str, label: str) -> str:
         """Why a label of a pool cannot be made now."""
-        if self.inventory is None:
-            return self.health.reason or "the cloud has not been read yet"
-        return self.inventory.missing.get((pool, label), "")
+        return missing(self.inventory, self.health, pool, label)
 
     @property
     def sweep(self) -> Sweep | None:
@@ -606,10 +615,6 @@ class RunningProvider:
         return None if over else pause
 
 
-def own_limits(pool: PoolConfig) -> Limits:
-    """A pool's own limits; what is left out binds nothing."""
-    return Limits(instances=pool.max_servers, cores=pool.max_cores, ram_mib=pool.max_ram)
-
-
 def _has_to_move(node: Node) -> bool:
-    return node.state is NodeState.BUILDING or node.state in DYING
+    launching = node.state is NodeState.BUILDING and not node.set_apart
+    return launching or node.state in DYING

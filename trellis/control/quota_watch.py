@@ -3,27 +3,35 @@
 from collections.abc import Callable
 
 import attrs
+import structlog
 import trio
 
 from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import ProviderHealth
 from trellis.control.nudge import Nudge
 from trellis.control.quota import Quota
-from trellis.errors import CloudError
+from trellis.errors import AnswerLostError, CloudBrokenError, CloudError
 from trellis.model.names import NodeId
 from trellis.model.node import Node, ResourceKind
-from trellis.model.quota import Resources
+from trellis.model.quota import Limits, QuotaReading, Resources
 from trellis.spi.provider import Provider
+
+log = structlog.get_logger()
 
 EVERY_S = 60.0
 SOONEST_S = 1.0
+PATIENCE = 3
+"""So many readings may come to nothing before a cloud is used without: its refusals teach then."""
+
+_UNKNOWN = QuotaReading(limits=Limits(), used=Resources(), read_at=0.0)
 
 
 @attrs.define(eq=False, kw_only=True)
 class QuotaWatch:
-    """Keeps one provider's quota read; providers that share it all do, and learn from each other.
+    """Keeps one provider's quota read; providers that share it all do, each in its turn.
 
     Attributes:
+        quota: what it keeps; another one once it is known whose project this is.
         wanted: asks for a reading at once.
     """
 
@@ -33,18 +41,27 @@ class QuotaWatch:
     health: ProviderHealth
     nudge: Callable[[], None]
     wanted: Nudge
+    _failures: int = attrs.field(default=0, init=False)
 
     async def run(self) -> None:
         """Read each minute and when asked to, until cancelled."""
         while True:
             await self.wanted.wait(at_most=EVERY_S)
             try:
-                await self.read()
+                async with self.quota.turn:
+                    if self._is_due():
+                        await self.read()
             except CloudError as error:
                 self.health.failed(error)
             else:
                 self.nudge()
             await trio.sleep(SOONEST_S)
+
+    def _is_due(self) -> bool:
+        """Whether no other provider that shares it has read it just now."""
+        read = self.quota.read_since
+        due = read is None or trio.current_time() - read >= EVERY_S - SOONEST_S
+        return due or self.quota.doubted
 
     async def read(self) -> None:
         """Read the quota now.
@@ -52,22 +69,37 @@ class QuotaWatch:
         Raises:
             CloudError: it could not be read; what was known stays.
         """
-        certain_before, possible_before = self._ours()
-        reading = await self.provider.limits()
-        certain_after, possible_after = self._ours()
+        begun_at = trio.current_time()
+        certain_before, possible_before, _ = self._ours()
+        try:
+            reading = await self.provider.limits()
+        except (CloudBrokenError, AnswerLostError) as error:
+            self._failures += 1
+            if self.quota.reading is not None or self._failures < PATIENCE:
+                raise
+            log.warning("quota_unknown", quota=self.quota.name, why=str(error))
+            reading = _UNKNOWN
+        self._failures = 0
+        certain_after, possible_after, proved = self._ours()
         certain = [size for key, size in certain_before.items() if key in certain_after]
         possible = {**possible_before, **possible_after}
         self.quota.learn(
             reading,
             certain=sum(certain, Resources()),
             possible=sum(possible.values(), Resources()),
+            proved=proved,
+            begun_at=begun_at,
         )
 
-    def _ours(self) -> tuple[dict[NodeId, Resources], dict[NodeId, Resources]]:
-        """Sizes of our nodes in this quota: what surely exists of them, and what may."""
-        certain, possible = {}, {}
+    def _ours(self) -> tuple[dict[NodeId, Resources], dict[NodeId, Resources], Resources]:
+        """Sizes of our nodes in this quota: what surely exists of them, what may, what is proved.
+
+        Proved is what the cloud has given beyond doubt: a server that is active is not refused
+        for quota any more.
+        """
+        certain, possible, proved = {}, {}, Resources()
         for node in self.fleet.nodes.values():
-            if not node.resources or self.fleet.quota_of(node.provider) != self.quota.name:
+            if not node.resources or self.fleet.quota_of(node) != self.quota.name:
                 continue
             server = node.server
             if server is None:
@@ -77,15 +109,18 @@ class QuotaWatch:
             possible[node.id] = node.shape.resources
             if server.external_id is not None and node.state not in DYING:
                 certain[node.id] = _made_of(node)
-        return certain, possible
+                if node.active_at is not None:
+                    proved += certain[node.id]
+        return certain, possible, proved
 
 
 def _made_of(node: Node) -> Resources:
-    """The part of a node's size that is surely made: its volume and floating IP come later."""
+    """The part of a node's size that is surely made: its ports, volume, floating IP come later."""
     size = node.shape.resources
     floating = node.resource(ResourceKind.FLOATING_IP)
     made = int(floating is not None and floating.external_id is not None)
-    size = attrs.evolve(size, floating_ips=min(size.floating_ips, made))
+    ports = size.ports if node.active_at is not None else 0
+    size = attrs.evolve(size, floating_ips=min(size.floating_ips, made), ports=ports)
     if size.volumes and node.resource(ResourceKind.VOLUME) is None:
         return attrs.evolve(size, volumes=0, volume_gib=0)
     return size

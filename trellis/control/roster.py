@@ -6,6 +6,7 @@ it has by its last configuration, which the store keeps without secrets.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -13,12 +14,15 @@ import structlog
 import trio
 
 from trellis.config import remember
+from trellis.control.breakers import Everywhere
+from trellis.control.connected import Connected
 from trellis.control.fleet import Fleet
 from trellis.control.nudge import Nudge
-from trellis.control.provider import Connected, RunningProvider
-from trellis.control.quota import Quota
+from trellis.control.provider import RunningProvider
+from trellis.control.quota import Quota, quota_name
 from trellis.control.supervise import supervise
 from trellis.errors import ConfigError
+from trellis.model.node import Home, Node
 from trellis.model.provider import ProviderRecord
 from trellis.model.records import Change
 from trellis.spi.config import ProviderConfig
@@ -34,7 +38,7 @@ class Accounts(Protocol):
     """What the roster needs of the accounts."""
 
     async def connect(self, config: ProviderConfig) -> Connected:
-        """See `trellis.control.provider.Connect`."""
+        """See `trellis.control.connected.Connect`."""
         ...
 
     def recall(self, text: str) -> ProviderConfig:
@@ -56,6 +60,7 @@ class Roster:
     Attributes:
         running: the providers at work, by name, those of the configuration in its order.
         quotas: the quotas they draw on, by name.
+        everywhere: the breakers that are about all of them.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Roster:
         self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
         self.running: dict[str, RunningProvider] = {}
         self.quotas: dict[str, Quota] = {}
+        self.everywhere = Everywhere(store, world, fleet.is_building)
         self._scopes: dict[str, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._lost: set[str] = set()
@@ -129,7 +135,11 @@ class Roster:
                 self._start(self._add(config))
             elif running.config != config or running.dropped:
                 log.info("provider_changes", provider=config.name)
-                running.take_up(config, self._quota(config))
+                same = (running.config.cloud, running.config.region_name) == (
+                    config.cloud,
+                    config.region_name,
+                )
+                running.take_up(config, running.quota if same else self._quota(config))
                 if running.resting:
                     # What made it crash may be what has been changed: it is tried at once.
                     running.resting = False
@@ -172,8 +182,10 @@ class Roster:
             store=self._store,
             fleet=self._fleet,
             quota=self._quota(config),
+            quota_at=self._quota_at,
             world=self._world,
             nudge=self._nudge,
+            everywhere=self.everywhere,
             dropped=dropped,
         )
         return running
@@ -241,9 +253,23 @@ class Roster:
     # --------------------------------------------------------------------------- quotas
 
     def _quota(self, config: ProviderConfig) -> Quota:
-        name = _quota_name(config)
+        """A quota under a provisional name, until a login tells whose project it is."""
+        return self._named_quota(f"{config.cloud}/{config.region_name or ''}")
+
+    def _quota_at(self, home: Home) -> Quota:
+        """The quota of a project and region; providers of one project share it (rule 9)."""
+        quota = self._named_quota(quota_name(home))
+        quota.home = home
+        return quota
+
+    def _named_quota(self, name: str) -> Quota:
         if name not in self.quotas:
-            self.quotas[name] = Quota(name, self._world.wall)
+            self.quotas[name] = Quota(
+                name,
+                self._world.wall,
+                now=trio.current_time,
+                sent=partial(self._fleet.sent, name),
+            )
         return self.quotas[name]
 
     def _forget_quotas(self) -> None:
@@ -252,12 +278,10 @@ class Roster:
         for name in [name for name in self.quotas if name not in used]:
             del self.quotas[name]
 
-    def _quota_of(self, provider: str) -> str:
+    def _quota_of(self, node: Node) -> str:
+        # What was made counts where it was made, whatever its provider is known to draw on.
+        if node.home is not None:
+            return quota_name(node.home)
         # One without configuration draws on nothing but itself.
-        running = self.running.get(provider)
-        return running.quota.name if running is not None else provider
-
-
-def _quota_name(config: ProviderConfig) -> str:
-    """What the cloud counts by: providers of one project in one region share a quota (rule 9)."""
-    return f"{config.cloud}/{config.region_name or ''}"
+        running = self.running.get(node.provider)
+        return running.quota.name if running is not None else node.provider

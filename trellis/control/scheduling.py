@@ -1,24 +1,25 @@
 """The scheduler's loop: nudge, snapshot, pure plan, commit. The tasks act on what it commits."""
 
-from collections import deque
 from collections.abc import Mapping
 
 import attrs
 import structlog
 import trio
 
-from trellis.control.fleet import Fleet
+from trellis.control.explain import by_reason
+from trellis.control.fleet import NOTHING, Fleet
+from trellis.control.launch_budget import LaunchBudget
+from trellis.control.lineage import mark_of
 from trellis.control.nudge import Nudge
 from trellis.control.policy import InForce
 from trellis.control.provider import RunningProvider
 from trellis.control.quota import Quota
 from trellis.errors import ConflictError
-from trellis.model.names import LeaseId, NodeId, RequestId, node_id
+from trellis.model.names import LeaseId, NodeId, node_id
 from trellis.model.node import Node, NodeState
 from trellis.model.provider import StoreMeta
-from trellis.model.quota import Resources
 from trellis.model.records import Change
-from trellis.model.request import Lease, Placement, RequestState
+from trellis.model.request import Lease, NodeRequest, Placement, RequestState
 from trellis.model.status import PlannedStep
 from trellis.scheduler.decisions import (
     Decision,
@@ -35,7 +36,7 @@ from trellis.scheduler.decisions import (
     Warm,
 )
 from trellis.scheduler.plan import plan
-from trellis.scheduler.snapshot import PendingView, QueueShape, Snapshot
+from trellis.scheduler.snapshot import PendingView, QueueShape, Snapshot, TenantView
 from trellis.store.store import Store
 from trellis.world import World
 
@@ -43,7 +44,6 @@ log = structlog.get_logger()
 
 RESYNC_S = 5.0
 """So long at most until everything is looked at again, whatever nudges were lost."""
-MINUTE_S = 60.0
 
 
 class Scheduling:
@@ -52,6 +52,7 @@ class Scheduling:
     Attributes:
         waits: why the first request of each queue waits, by provider, as of the last pass.
         nudge: asks for a pass soon.
+        budget: the launches of the last minute.
     """
 
     def __init__(
@@ -67,11 +68,18 @@ class Scheduling:
     ) -> None:
         self._store, self._fleet, self._world, self._in_force = store, fleet, world, in_force
         self._providers, self._quotas, self.nudge = providers, quotas, nudge
-        self._launched: deque[float] = deque()
+        self.budget = LaunchBudget()
         self.waits: Mapping[QueueShape, Mapping[str, str]] = {}
+        self._unserved = True
+
+    def committed(self) -> None:
+        """Plan soon if what has become durable is anything to the planner."""
+        if self._fleet.news or (self._fleet.freed and self._unserved):
+            self.nudge()
 
     async def run(self) -> None:
         """Plan and act until cancelled."""
+        await self.budget.load(self._store, self._world)
         async with trio.open_nursery() as nursery:
             look_at_all = trio.current_time()
             while True:
@@ -80,8 +88,8 @@ class Scheduling:
                     look_at_all = trio.current_time() + RESYNC_S
                     self._fleet.dirty.update(dict.fromkeys(self._fleet.pending))
                 found = plan(self.snapshot(everything=everything))
-                self._fleet.dirty.clear()
-                self.waits = found.waits
+                self._fleet.seen()
+                self.waits, self._unserved = found.waits, found.unserved
                 await self._act(found, nursery)
                 await self.nudge.wait(at_most=max(0.0, look_at_all - trio.current_time()))
 
@@ -89,8 +97,8 @@ class Scheduling:
         """What a pass would decide now, and why what waits does; nothing is done."""
         found = plan(self.snapshot())
         steps = [_step(decision) for decision in found.decisions]
-        for (labels, _, _), reasons in found.waits.items():
-            why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        for (labels, *_), reasons in found.waits.items():
+            why = by_reason(reasons)
             steps.append(PlannedStep(action="wait", subject=", ".join(labels), reason=why))
         return tuple(steps)
 
@@ -108,8 +116,7 @@ class Scheduling:
     def snapshot(self, *, everything: bool = True) -> Snapshot:
         """The world as it is now; what only the resync looks at is in it if *everything* is."""
         fleet, now, policy = self._fleet, self._world.wall(), self._in_force.policy
-        while self._launched and self._launched[0] <= now - MINUTE_S:
-            self._launched.popleft()
+        held = fleet.tallies.held
         pending = [
             PendingView(
                 request=request,
@@ -128,8 +135,8 @@ class Scheduling:
             providers={name: running.view() for name, running in self._providers.items()},
             quotas={
                 name: quota.view(
-                    ours=fleet.quota_used.get(name, Resources()),
-                    freeing=fleet.quota_freeing.get(name, Resources()),
+                    ours=fleet.quota_used.get(name, NOTHING),
+                    freeing=fleet.quota_freeing.get(name, NOTHING),
                 )
                 for name, quota in self._quotas.items()
             },
@@ -141,8 +148,20 @@ class Scheduling:
             max_ready_age_s=policy.max_ready_age_s,
             hashes=policy.hashes,
             orphans=self._orphans() if everything else (),
-            launches_left=policy.launches_per_minute - len(self._launched),
+            launches_left=policy.launches_per_minute - self.budget.used(),
             starve_after_s=policy.starve_after_s,
+            tenants={
+                name: TenantView(
+                    limits=tenant.limits,
+                    used=held.get(name, NOTHING),
+                    share=tenant.share,
+                )
+                for name, tenant in policy.tenants.items()
+            },
+            tenant_nodes={name: size.instances for name, size in held.items()},
+            label_limits=policy.label_limits,
+            label_used=fleet.labels_used(policy.label_limits),
+            label_freeing=fleet.labels_freeing(policy.label_limits),
         )
 
     # -------------------------------------------------------------------------- the acts
@@ -168,9 +187,9 @@ class Scheduling:
                 log.debug("decision_overtaken", decision=type(decision).__name__, by=str(conflict))
                 overtaken = True
             else:
-                now = self._world.wall()
-                launched = sum(c.before is None and isinstance(c.after, Node) for c in changes)
-                self._launched.extend([now] * launched)
+                self.budget.spend(
+                    sum(c.before is None and isinstance(c.after, Node) for c in changes)
+                )
         for commit in staged:
             if commit is not None:
                 await commit.durable()
@@ -211,10 +230,15 @@ class Scheduling:
         return [
             Change(request, pending, why=decision.reason),
             *(
-                Change(node, attrs.evolve(node, allocated_to=request.id, slot=slot))
+                Change(
+                    node,
+                    attrs.evolve(
+                        node, allocated_to=request.id, slot=slot, tenant=request.ask.tenant
+                    ),
+                )
                 for slot, node in decision.take
             ),
-            *self._launches(decision.launch, request.id),
+            *self._launches(decision.launch, request),
         ]
 
     def _refill(self, decision: Refill) -> list[Change]:
@@ -227,7 +251,7 @@ class Scheduling:
         return [
             Change(decision.request, attrs.evolve(decision.request, placement=place)),
             *_freed(decision.free),
-            *self._launches(decision.launch, decision.request.id),
+            *self._launches(decision.launch, decision.request),
         ]
 
     def _fulfil(self, decision: Fulfil) -> list[Change]:
@@ -276,7 +300,7 @@ class Scheduling:
         why = f"waits for room to replace a node: {decision.reason}"
         return [Change(decision.request, after, why=why), *_freed(decision.free)]
 
-    def _launches(self, launches: tuple[Launch, ...], request_id: RequestId | None) -> list[Change]:
+    def _launches(self, launches: tuple[Launch, ...], request: NodeRequest | None) -> list[Change]:
         """New nodes, with numbers from the store that are never given twice."""
         if not launches:
             return []
@@ -285,12 +309,12 @@ class Scheduling:
         assert meta is not None
         changes = [Change(meta, attrs.evolve(meta, next_node=meta.next_node + len(launches)))]
         for number, launch in enumerate(launches, meta.next_node):
-            node = self._new_node(node_id(number), launch, request_id, now)
+            node = self._new_node(node_id(number), launch, request, now)
             changes.append(Change(None, node, why=launch.reason))
         return changes
 
     def _new_node(
-        self, new_id: NodeId, launch: Launch, request_id: RequestId | None, now: float
+        self, new_id: NodeId, launch: Launch, request: NodeRequest | None, now: float
     ) -> Node:
         config, policy = self._providers[launch.provider].config, self._in_force.policy
         login, label = launch.offer.login, launch.offer.label
@@ -311,8 +335,10 @@ class Scheduling:
             label_hash=policy.hashes.get((launch.provider, launch.offer.pool, label), ""),
             az=launch.az,
             hostname=f"tr{new_id}",
-            allocated_to=request_id,
+            origin=mark_of(self._store),
+            allocated_to=request.id if request is not None else None,
             slot=launch.slot,
+            tenant=request.ask.tenant if request is not None else None,
             replaces=launch.replaces,
         )
 
@@ -323,7 +349,11 @@ class Scheduling:
 
 def _freed(nodes: tuple[Node, ...]) -> list[Change]:
     return [
-        Change(node, attrs.evolve(node, allocated_to=None, slot=None), why="free for others")
+        Change(
+            node,
+            attrs.evolve(node, allocated_to=None, slot=None, tenant=None),
+            why="free for others",
+        )
         for node in nodes
     ]
 

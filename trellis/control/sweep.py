@@ -4,6 +4,7 @@ What is not ours is never looked at twice: only the tag of this deployment makes
 and a node id that the store never issued stops the sweep until a person has decided (rule 1).
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -25,6 +26,9 @@ SIGHTINGS = 2
 AGAIN_AFTER_S = 60.0
 """Two sightings must be at least so far apart to count as two."""
 LEFTOVERS_EVERY_S = 600.0
+LOOK_EVERY_S = 10.0
+LONGEST_PAUSE_S = 600.0
+"""So seldom in the end a leak is asked to be deleted that the cloud does not delete."""
 
 
 @attrs.define
@@ -38,6 +42,13 @@ class _Suspect:
     deleting: bool = False
     buried: bool = False
     note: str = ""
+    again_at: float = -math.inf
+    pause_s: float = LOOK_EVERY_S
+
+    @property
+    def unsure(self) -> bool:
+        """Whether another look at the leftovers has to tell if it is a leak."""
+        return self.kind is not ResourceKind.SERVER and self.sightings < SIGHTINGS
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -46,10 +57,10 @@ class Sweep:
 
     Attributes:
         mode: ``report`` or ``delete``.
-        issued: tells whether the store ever issued a node id.
+        issued: tells whether the store ever issued a tag's node id, under the tag's mark.
         nodes: the live nodes of this provider.
         attached: remembers what leaked servers have, and tells whose a thing was.
-        estrange: told, by external id, of node ids that the store never issued.
+        estrange: told, by external id, of tags that the store never issued.
         words: what people have decided about single leaks.
     """
 
@@ -59,10 +70,10 @@ class Sweep:
     health: ProviderHealth
     mode: str
     wall: Callable[[], float]
-    issued: Callable[[NodeId], bool]
+    issued: Callable[[Tag], bool]
     nodes: Callable[[], Mapping[NodeId, Node]]
     attached: Attached
-    estrange: Callable[[Mapping[str, NodeId]], None]
+    estrange: Callable[[Mapping[str, Tag]], None]
     words: Callable[[], ProviderRecord]
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
     _alarmed: bool = attrs.field(default=False, init=False)
@@ -81,9 +92,7 @@ class Sweep:
                 seen[row.external_id] = row.tag
         self._note(ResourceKind.SERVER, seen)
         strange = {
-            one: tag.node_id
-            for one, tag in seen.items()
-            if tag.node_id.isdigit() and not self.issued(tag.node_id)
+            one: tag for one, tag in seen.items() if tag.number is not None and not self.issued(tag)
         }
         if strange:
             self.estrange(strange)
@@ -102,9 +111,9 @@ class Sweep:
                     continue
                 tag = thing.tag or await self._tag_of_gone(thing.server_id)
                 if tag is not None and tag.deployment == self.deployment:
-                    node = self.nodes().get(tag.node_id)
+                    node = self._node_of(tag)
                     claimed = node is not None and node.resource(kind) is not None
-                    if not claimed:
+                    if not claimed and not (node is not None and node.set_apart):
                         seen[thing.external_id] = tag
             self._note(kind, seen)
         volumes = [thing for thing in leftovers if thing.kind is ResourceKind.VOLUME]
@@ -140,12 +149,20 @@ class Sweep:
 
     def _unclaimed(self, row: Instance) -> bool:
         assert row.tag is not None
-        node = self.nodes().get(row.tag.node_id)
+        node = self._node_of(row.tag)
         if node is None:
             return True
+        if node.set_apart:
+            return False  # nobody knows what else was made for it
         server = node.server
         # In doubt claims whatever turns up; an id on record claims that one server only.
         return server is None or not (server.in_doubt or server.external_id == row.external_id)
+
+    def _node_of(self, tag: Tag) -> Node | None:
+        """The node for which a thing was made; one of the same id may be of another origin."""
+        node = self.nodes().get(tag.node_id)
+        same = node is not None and (not tag.origin or node.origin == tag.origin)
+        return node if same else None
 
     def _tell(self) -> None:
         """Log once when the sweep stops, and once when it goes on."""
@@ -227,7 +244,7 @@ class Sweep:
         )
 
     def _issued_to(self, suspect: _Suspect) -> bool:
-        return suspect.tag is None or self.issued(suspect.tag.node_id)
+        return suspect.tag is None or self.issued(suspect.tag)
 
     def _verdict(self, suspect: _Suspect) -> tuple[bool, str]:
         if suspect.external_id in self.words().condemned:
@@ -258,10 +275,14 @@ class Sweep:
                 except CloudError as error:
                     self.health.failed(error)
                     next_look = trio.current_time() + AGAIN_AFTER_S
+                if any(suspect.unsure for suspect in self._suspects.values()):
+                    next_look = trio.current_time() + AGAIN_AFTER_S
             for suspect in list(self._suspects.values()):
-                if self._verdict(suspect)[0]:
+                if suspect.again_at <= trio.current_time() and self._verdict(suspect)[0]:
                     await self._delete(suspect)
-            await trio.sleep(10.0)
+                    suspect.again_at = trio.current_time() + suspect.pause_s
+                    suspect.pause_s = min(LONGEST_PAUSE_S, suspect.pause_s * 2)
+            await trio.sleep(LOOK_EVERY_S)
 
     async def _delete(self, suspect: _Suspect) -> None:
         """Take one step of deleting a leak; the next round takes the next.

@@ -94,6 +94,7 @@ class Watcher:
         self._full_wanted = True
         self._early: dict[str, Instance] | None = {}
         self._early_until = math.inf
+        self._missed_until = -math.inf
         self._lasts = {"appear": _Expectation(10.0), "go": _Expectation(2.0)}
         self.lists = 0
         self.listed = trio.Event()
@@ -139,6 +140,11 @@ class Watcher:
         else:
             if at_home:
                 self._offer(waiter, row)
+            now = trio.current_time()
+            if waiter.answer is not None and now >= self._missed_until:
+                # Lists of changes have missed it: a whole one tells from where to ask on.
+                self._missed_until = now + LOOK_ONCE_S
+                self.ask_for_full()
 
     def ask_for_full(self) -> None:
         """Have the next list be a full one, soon."""

@@ -159,7 +159,9 @@ class Bucket:
             self._slope = (before - before / 2) / _RECOVER_S
             self._slowed_at = now
         if pause_s is None:
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (max(1, self._refusals) - 1))
+            # No more doublings than it takes: 2.0 ** 1024 is an error.
+            doublings = min(10, max(1, self._refusals) - 1)
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0**doublings)
             if not news:
                 pause_s = 0.0
         self._paused_until = max(self._paused_until, now + pause_s)

@@ -12,7 +12,15 @@ from trellis.errors import CloudBrokenError
 
 T = TypeVar("T")
 
+UNREADABLE: tuple[type[Exception], ...] = (
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+)
+"""What msgspec raises for a body that is no JSON; the last for one nested without end."""
+
 DEFAULT_BUDGET_S = 60.0
+_LONGEST_ID = 100
 
 
 class Verb(enum.Enum):
@@ -48,6 +56,7 @@ class Call:
         budget_s: seconds for the call with all its tries, from when its turn has come.
         safe_to_repeat: whether a second try does no harm; by default GET, HEAD and DELETE.
         turn_taken: the caller has waited for its turn with `Road.turn`; the first try takes none.
+        ahead: it goes before others of its class that wait, as many wait for its one answer.
     """
 
     service: str
@@ -60,6 +69,7 @@ class Call:
     budget_s: float = DEFAULT_BUDGET_S
     safe_to_repeat: bool = attrs.field()
     turn_taken: bool = False
+    ahead: bool = False
 
     @safe_to_repeat.default
     def _by_method(self) -> bool:
@@ -76,6 +86,10 @@ class Call:
         return Verb.of(self.method, self.path_label)
 
 
+def _headers(given: Mapping[str, str]) -> httpx.Headers:
+    return given if isinstance(given, httpx.Headers) else httpx.Headers(given)
+
+
 @attrs.frozen(kw_only=True)
 class Answer:
     """The whole answer to a call, whatever its status; redirects are refused before.
@@ -90,9 +104,7 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str] = attrs.field(
-        factory=httpx.Headers, converter=httpx.Headers, repr=False
-    )
+    headers: Mapping[str, str] = attrs.field(factory=httpx.Headers, converter=_headers, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     retry_after_s: float | None = None
     cloud: str = ""
@@ -101,11 +113,12 @@ class Answer:
     @property
     def request_id(self) -> str:
         """The cloud's own id for the call, which its operators ask for; "" if it gave none."""
-        return (
+        given = (
             self.headers.get("x-openstack-request-id")
             or self.headers.get("x-compute-request-id")
             or ""
         )
+        return given[:_LONGEST_ID] if given.isascii() and given.isprintable() else ""
 
     def decode(self, kind: type[T]) -> T:
         """Read the body as JSON of this shape.
@@ -119,7 +132,7 @@ class Answer:
         """
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise CloudBrokenError(
                 f"expected {_describe(kind)}, got {self._what(error)}",
                 cloud=self.cloud,

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from trellis.http.message import UNREADABLE
+
 LONGEST_S: Final = 600.0
 """More is not believed: a wrong clock at the cloud must not stop us for a day."""
 
@@ -32,14 +34,16 @@ def retry_after(headers: Mapping[str, str], body: bytes, *, now: float) -> float
     sent_at = _http_date(headers.get("date", ""))
     now = now if sent_at is None else sent_at
     if text := headers.get("retry-after", "").strip():
-        delay = _delay(text, now)
-        if delay is not None:
-            return delay
+        # The header given twice arrives as one, with a comma, which a date has as well.
+        for part in (text, *text.split(",")):
+            delay = _delay(part.strip(), now)
+            if delay is not None:
+                return delay
     if b"retry" not in body[:4096]:
         return None
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     for found in _members(answer):
         delay = _delay(str(found), now)

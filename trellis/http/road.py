@@ -14,6 +14,7 @@ import trio
 
 from trellis import __version__
 from trellis.errors import AnswerLostError, CloudError, MisconfiguredError, UnreachableError
+from trellis.http.body import BodyError, read_body
 from trellis.http.buckets import RatePlan
 from trellis.http.counts import CallCount, CallKey
 from trellis.http.message import Answer, Call, Verb
@@ -24,7 +25,6 @@ MOST_TRIES: Final = 3
 _FIRST_WAIT_S: Final = 0.5
 _CONNECT_S: Final = 15.0
 _CLOSE_WITHIN_S: Final = 1.0
-_TOO_FAST: Final = frozenset({413, 429})
 _WORTH_A_RETRY: Final = frozenset({429, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _NOT_SENT: Final = (
@@ -132,8 +132,8 @@ class Road:
         gate = self._rates.gate(call.service)
         if call.turn_taken:
             gate.enter_promised()
-        else:
-            await gate.enter(call.verb)
+        elif not gate.enter_at_once(call.verb):
+            await gate.enter(call.verb, ahead=call.ahead)
         deadline = trio.current_time() + call.budget_s
         tries = MOST_TRIES if call.safe_to_repeat else 1
         for attempt in range(1, tries + 1):
@@ -163,7 +163,7 @@ class Road:
             return False
         await trio.sleep(wait)
         with trio.move_on_at(deadline) as scope:
-            await self._rates.gate(call.service).enter(call.verb)
+            await self._rates.gate(call.service).enter(call.verb, ahead=call.ahead)
         return not scope.cancelled_caught
 
     async def _try(self, call: Call, deadline: float) -> Answer:
@@ -179,8 +179,7 @@ class Road:
             self._count(call, "lost", began)
             raise
         self._count(call, f"{answer.status // 100}xx", began)
-        # A 413 that names no delay, or none, speaks of a size or of a quota.
-        if answer.status == 429 or (answer.status in _TOO_FAST and answer.retry_after_s):
+        if _is_too_fast(answer):
             gate.refused(call.verb, sent_at=began, pause_s=answer.retry_after_s or None)
         else:
             gate.accepted(call.verb, sent_at=began)
@@ -204,12 +203,24 @@ class Road:
                 cloud=self.cloud,
                 call=call.name,
             ) from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except httpx.LocalProtocolError as error:
+            # Its text quotes the header it dislikes, which may be the token.
+            raise AnswerLostError(
+                f"the call to {_origin(call.url)} could not be written as HTTP",
+                cloud=self.cloud,
+                call=call.name,
+            ) from error
+        except (httpx.TransportError, BodyError) as error:
             raise AnswerLostError(
                 f"the answer of {_origin(call.url)} was lost: {_words(error)}",
                 cloud=self.cloud,
                 call=call.name,
             ) from error
+        except (ValueError, OverflowError) as error:
+            # What a resolver or a socket says of a host or a port that cannot be.
+            if not progress.certainly_not_sent:
+                raise
+            raise self._useless_url(call, str(error)) from error
         if answer is None:
             raise self._too_late(call, progress)
         return answer
@@ -217,16 +228,17 @@ class Road:
     async def _carry(self, call: Call, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
         try:
-            await response.aread()
+            body = await read_body(response)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_WITHIN_S):
-                await response.aclose()
+            if not response.is_closed:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_WITHIN_S):
+                    await response.aclose()
         return Answer(
             status=response.status_code,
             headers=response.headers,
-            body=response.content,
+            body=body,
             retry_after_s=(
-                retry_after(response.headers, response.content, now=self._wall())
+                retry_after(response.headers, body, now=self._wall())
                 if response.status_code >= 400
                 else None
             ),
@@ -247,9 +259,18 @@ class Road:
                 },
             )
         except httpx.InvalidURL as error:
+            raise self._useless_url(call, str(error)) from error
+        except UnicodeEncodeError:
             raise MisconfiguredError(
-                f"the URL cannot be used: {error}", cloud=self.cloud, call=call.name
-            ) from error
+                "a header of the call has characters that HTTP does not know",
+                cloud=self.cloud,
+                call=call.name,
+            ) from None  # it holds the header, which may be the token
+
+    def _useless_url(self, call: Call, why: str) -> MisconfiguredError:
+        return MisconfiguredError(
+            f"the URL cannot be used: {why}", cloud=self.cloud, call=call.name
+        )
 
     def _count(self, call: Call, outcome: str, began: float) -> None:
         key = CallKey(
@@ -287,8 +308,7 @@ class Road:
         )
 
     def _redirected(self, call: Call, answer: Answer) -> MisconfiguredError:
-        target = answer.headers.get("location", "")
-        host = urlsplit(target).netloc.rpartition("@")[2] or "another path of the same host"
+        host = _host(answer.headers.get("location", "")) or "another path of the same host"
         return MisconfiguredError(
             f"{_origin(call.url)} redirects to {host}, and redirects are not followed, as they "
             "would carry the credentials there. Write the right URL as auth_url or as "
@@ -347,7 +367,25 @@ def _words(error: BaseException) -> str:
     return type(error).__name__
 
 
+def _is_too_fast(answer: Answer) -> bool:
+    """Whether a refusal speaks of the rate of calls."""
+    if answer.status == 429:
+        return True
+    # A 413 that names no delay, or none, may speak of a quota (nova to Icehouse).
+    return answer.status == 413 and (
+        bool(answer.retry_after_s) or b"quota" not in answer.body[:4096].lower()
+    )
+
+
 def _origin(url: str) -> str:
     """Scheme, host and port of a URL, without any credentials in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    scheme, has_one, _ = url.partition("://")
+    return f"{scheme[:10] if has_one else ''}://{_host(url)}"
+
+
+def _host(url: str) -> str:
+    """Host and port of a URL; "" if it has none that can be made out."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2][:255]
+    except ValueError:
+        return ""

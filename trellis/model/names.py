@@ -1,6 +1,6 @@
 """The kinds of id, so that one cannot be taken for another."""
 
-from typing import NewType
+from typing import Final, NewType
 
 NodeId = NewType("NodeId", str)
 """Ten digits, issued by the store in rising order and never twice."""
@@ -12,6 +12,9 @@ LeaseId = NewType("LeaseId", str)
 """128 random bits in hexadecimal; whoever knows it may renew and end the lease."""
 
 
+NODE_ID_DIGITS: Final = 10
+
+
 def node_id(number: int) -> NodeId:
     """The id of the node with this running number."""
-    return NodeId(f"{number:010d}")
+    return NodeId(f"{number:0{NODE_ID_DIGITS}d}")

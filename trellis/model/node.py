@@ -128,6 +128,7 @@ class Node:
         label_hash: of the configuration that it is made from; "" in records of earlier releases.
         allocated_to: the request for whose slot it is launched or reserved; None is idle.
         slot: its place among the request's labels.
+        tenant: on whose behalf that request was made; None also while it is nobody's.
         replaces: the failed attempt before it, for the same slot.
         resources: everything of it in the cloud, the server included.
         launch_by: deadline of the launch, known once its create is about to be sent.
@@ -136,6 +137,9 @@ class Node:
         checked_at: when it was last seen to answer.
         fault: why it failed, was aborted or is deleted, in words.
         lost: it died under its lease.
+        origin: the mark of the store's opening that launched it, which its tags bear too.
+        set_apart: it may have been handed out by a later state of the store than this: nobody is
+            given it and nothing deletes it but a person's word.
     """
 
     id: NodeId
@@ -157,6 +161,7 @@ class Node:
     resources: tuple[Resource, ...] = ()
     allocated_to: RequestId | None = None
     slot: int | None = None
+    tenant: str | None = None
     replaces: NodeId | None = None
     lease_id: LeaseId | None = None
     addresses: Addresses | None = None
@@ -170,6 +175,8 @@ class Node:
     held_by: str | None = None
     hold_reason: str | None = None
     lost: bool = False
+    origin: str = ""
+    set_apart: bool = False
 
     def became(self, state: NodeState, at: float, **changes: Any) -> "Node":
         """Take one step of life.
@@ -204,7 +211,8 @@ class Node:
     @property
     def idle(self) -> bool:
         """Whether it is ready and nobody's."""
-        return self.state is NodeState.READY and self.allocated_to is None
+        free = self.allocated_to is None and not self.set_apart
+        return self.state is NodeState.READY and free
 
     def with_resource(self, resource: Resource) -> "Node":
         """Record *resource*, in the place of itself or of one of its kind that is in doubt."""

@@ -2,6 +2,7 @@
 
 import attrs
 
+from trellis.model.breaker import BreakerRecord
 from trellis.model.names import NodeId
 
 
@@ -39,6 +40,7 @@ class ProviderRecord:
             declared to be ours.
         condemned: external ids of leaks that a person has ordered to be deleted.
         tombstones: leaked servers and what they had, kept for 7 days.
+        breakers: those over its launches that are not closed.
     """
 
     name: str
@@ -48,6 +50,33 @@ class ProviderRecord:
     adopted: tuple[str, ...] = ()
     condemned: tuple[str, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
+    breakers: tuple[BreakerRecord, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Opening:
+    """One opening of the store: the mark on the tags of all that was launched under it.
+
+    Attributes:
+        mark: drawn at random; "" for what an earlier release launched without one.
+        first_node: the lowest number that a node launched under it can have.
+    """
+
+    mark: str
+    first_node: int
+
+
+@attrs.frozen(kw_only=True)
+class Lineage:
+    """The openings of the store, the oldest first: the one record that tells them apart.
+
+    Attributes:
+        store: drawn at random when the store was made; each mark begins with it.
+        openings: those in which nodes were launched, and the present one.
+    """
+
+    store: str
+    openings: tuple[Opening, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

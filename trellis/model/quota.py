@@ -26,6 +26,7 @@ class Resources:
     cores: int = 0
     ram_mib: int = 0
     floating_ips: int = 0
+    ports: int = 0
     volumes: int = 0
     volume_gib: int = 0
 
@@ -35,6 +36,7 @@ class Resources:
             cores=self.cores + other.cores,
             ram_mib=self.ram_mib + other.ram_mib,
             floating_ips=self.floating_ips + other.floating_ips,
+            ports=self.ports + other.ports,
             volumes=self.volumes + other.volumes,
             volume_gib=self.volume_gib + other.volume_gib,
         )
@@ -45,6 +47,7 @@ class Resources:
             cores=self.cores - other.cores,
             ram_mib=self.ram_mib - other.ram_mib,
             floating_ips=self.floating_ips - other.floating_ips,
+            ports=self.ports - other.ports,
             volumes=self.volumes - other.volumes,
             volume_gib=self.volume_gib - other.volume_gib,
         )
@@ -56,6 +59,7 @@ class Resources:
             cores=max(0, self.cores),
             ram_mib=max(0, self.ram_mib),
             floating_ips=max(0, self.floating_ips),
+            ports=max(0, self.ports),
             volumes=max(0, self.volumes),
             volume_gib=max(0, self.volume_gib),
         )
@@ -72,6 +76,7 @@ class Limits:
     cores: Limit = UNKNOWN
     ram_mib: Limit = UNKNOWN
     floating_ips: Limit = UNKNOWN
+    ports: Limit = UNKNOWN
     volumes: Limit = UNKNOWN
     volume_gib: Limit = UNKNOWN
 

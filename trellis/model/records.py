@@ -5,11 +5,12 @@ from typing import Final
 
 import attrs
 
+from trellis.model.breaker import BreakerRecord
 from trellis.model.node import Node, NodeState, ResourceKind
-from trellis.model.provider import ProviderRecord, StoreMeta
+from trellis.model.provider import Lineage, ProviderRecord, StoreMeta
 from trellis.model.request import Lease, NodeRequest
 
-Record = Node | NodeRequest | Lease | ProviderRecord | StoreMeta
+Record = Node | NodeRequest | Lease | ProviderRecord | StoreMeta | Lineage
 Key = tuple[str, str]
 """Kind and id of a record."""
 
@@ -19,6 +20,7 @@ KINDS: Final[Mapping[str, type[Record]]] = {
     "lease": Lease,
     "provider": ProviderRecord,
     "meta": StoreMeta,
+    "lineage": Lineage,
 }
 _KIND_OF: Final = {cls: kind for kind, cls in KINDS.items()}
 _NAMED: Final = (ResourceKind.SERVER, ResourceKind.VOLUME)
@@ -30,7 +32,7 @@ def key_of(record: Record) -> Key:
     match record:
         case ProviderRecord():
             return kind, record.name
-        case StoreMeta():
+        case StoreMeta() | Lineage():
             return kind, "store"
         case _:
             return kind, record.id
@@ -105,6 +107,13 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
                 id=event_id, at=at, type=f"lease.{step}", subject=after.request_id,
                 about=after.nodes, why=change.why,
             )  # fmt: skip
+        case ProviderRecord() if moved := _moved(before, after):
+            breaker, step = moved
+            return Event(
+                id=event_id, at=at, type=f"breaker.{step}", subject=breaker.id,
+                about=tuple(x for x in (breaker.probe, after.name) if x), why=change.why,
+                data={"scope": breaker.scope.value, "what": breaker.subject},
+            )  # fmt: skip
         case ProviderRecord():
             was = before.pause if isinstance(before, ProviderRecord) else None
             if after.pause == was:
@@ -116,6 +125,21 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
             )
         case _:
             return None
+
+
+def _moved(before: object, after: ProviderRecord) -> tuple[BreakerRecord, str] | None:
+    """The breaker that a change is about, and its step."""
+    was = {b.id: b for b in before.breakers} if isinstance(before, ProviderRecord) else {}
+    now = {b.id: b for b in after.breakers}
+    for breaker in was.values():
+        if breaker.id not in now:
+            return breaker, "closed"
+    for breaker in now.values():
+        if (known := was.get(breaker.id)) == breaker:
+            continue
+        half = known is not None and known.failures == breaker.failures and breaker.probe
+        return breaker, "half-open" if half else "opened"
+    return None
 
 
 def _node_event(before: object, after: Node, why: str, event_id: int, at: float) -> Event | None:

@@ -31,6 +31,8 @@ class LabelStatus:
     """``provider/pool`` of each pool that cannot, with the reason."""
     nodes: Mapping[str, int]
     host_key_checking: bool = True
+    max_servers: int | None = None
+    """Most nodes of it at a time over all providers; None is as many as there is room for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,16 +49,49 @@ class PoolStatus:
 
 @attrs.frozen(kw_only=True)
 class QuotaStatus:
-    """A provider's quota as Trellis reckons with it."""
+    """The quota of one project in one region, as Trellis reckons with it."""
 
     provider: str
+    """One of the providers that draw on it."""
     limits: Limits
+    """As the cloud tells them."""
     ours: Resources
     """Reserved by records: everything of ours that is not proved gone."""
     others: Resources
     read_at: float | None
     refusals: int
     """Creates that the cloud refused for quota since the start."""
+    providers: tuple[str, ...] = ()
+    """All of them: what the cloud counts together is reckoned together."""
+    project_id: str = ""
+    """"" until the first login."""
+    region: str = ""
+    reserved: Resources = attrs.field(factory=Resources)
+    """The part of ours that is planned and of which no create has been sent."""
+    ceilings: Mapping[str, int] = attrs.field(factory=dict)
+    """What refusals taught: the use, by all, at which the cloud refused though it told more."""
+
+
+@attrs.frozen(kw_only=True)
+class TenantStatus:
+    """One tenant: what it holds, and what it may."""
+
+    name: str
+    """"" stands for requests that name none."""
+    limits: Limits
+    held: Resources
+    waiting: int
+    """Requests of it that wait to be placed."""
+    share: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BudgetStatus:
+    """The launch budget of a minute, over all providers."""
+
+    limit: int
+    used: int
+    """Launches decided upon in the last 60 seconds, also before a restart."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +111,7 @@ class ProviderStatus:
     nodes: Mapping[str, int]
     quota: QuotaStatus
     backoffs: Mapping[str, str]
-    """Pools, flavors and zones held back after capacity refusals, and until when, in words."""
+    """What is left alone after failures, and until when, in words."""
     sweep: str
     """``report``, ``delete``, or ``stopped: …`` with the alarm."""
     api_calls: Mapping[str, int]

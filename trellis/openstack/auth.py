@@ -94,9 +94,11 @@ class Account:
         self._backoff = FIRST_BACKOFF_S
         self._wanted = trio.Event()
         self._settled = trio.Event()
+        self._eased = trio.Event()
         self._attempts = 0
         self._young_refusals = 0
         self._issued_at = -math.inf
+        self._doubt_after_s = _YOUNG_S
         self._standing = Standing.UNUSED
         self._since = trio.current_time()
 
@@ -170,15 +172,51 @@ class Account:
             self._wanted.set()
             await self._settled.wait()
 
-    def doubt(self, access: Access) -> None:
-        """Have another token fetched soon, as the catalog that came with this one lacks something.
+    def doubt(self, access: Access | None = None) -> None:
+        """Have another token fetched soon, as the catalog that came with this one seems wrong.
 
-        It stays in use until then. Services are activated and regions added; without this they
-        would be seen only when the token ends. At most one login a minute comes of it.
+        It stays in use until then. Services are activated, regions added and endpoints moved;
+        without this it would be seen only when the token ends. A minute at least goes by between
+        two logins that come of it, and twice as long after each that brought the same catalog.
+
+        Args:
+            access: the one that is doubted; None is the present one.
         """
-        if self._access is access and trio.current_time() - self._issued_at > _YOUNG_S:
+        now = trio.current_time()
+        if self._access is None or access not in (None, self._access):
+            return
+        if now - self._issued_at > self._doubt_after_s:
             self._renew_at = -math.inf
             self._wanted.set()
+
+    def reconsider(self, *, anyway: bool = False) -> bool:
+        """Log in at once with what is configured by now, if the last login failed by another.
+
+        To be called when a file of the configuration has changed: whoever has corrected a
+        password does not wait for the back-off of the wrong one. The same configuration again
+        is no reason to log in again.
+
+        Args:
+            anyway: log in at once with the same as well: a person says that it is right.
+
+        Returns:
+            Whether a login is made at once.
+        """
+        if self._failure is None:
+            return False  # what works goes on; another password is read once this one is refused
+        config = self._reloaded()
+        if not anyway and (config is None or config == self._config):
+            return False
+        self._config = config or self._config
+        self._login = None
+        self._failure = None
+        self._backoff = FIRST_BACKOFF_S
+        self._young_refusals = 0
+        if self._access is None:
+            self._stand(Standing.LOGGING_IN)
+        self._wanted.set()
+        self._eased.set()
+        return True
 
     def _refused(self, stale: Access) -> None:
         """Drop a token that the cloud refused, if it is still the present one."""
@@ -204,27 +242,33 @@ class Account:
     async def _until_needed(self) -> None:
         """Wait until somebody wants a token or the present one should be renewed."""
         while True:
-            now = trio.current_time()
-            resume_at = -math.inf if self._failure is None else self._failure.until
             if self._access is not None:
                 self._wanted = trio.Event()
-                with trio.move_on_at(max(self._renew_at, resume_at)) as due:
+                with trio.move_on_at(max(self._renew_at, self._resume_at)) as due:
                     await self._wanted.wait()
                 if due.cancelled_caught:
                     return
             else:
                 await self._wanted.wait()
-                if now >= resume_at:
+                if trio.current_time() >= self._resume_at:
                     return
-                await trio.sleep_until(resume_at)
+                self._eased = trio.Event()
+                with trio.move_on_at(self._resume_at):
+                    await self._eased.wait()
+
+    @property
+    def _resume_at(self) -> float:
+        """Before this no login is made again."""
+        return -math.inf if self._failure is None else self._failure.until
 
     async def _attempt(self) -> Access:
         """Log in; if the credentials are refused and others have been configured, with those."""
+        used = self._config
         try:
             return await self._log_in()
         except (AuthError, MisconfiguredError):
-            config = self._reloaded()
-            if config is None or config == self._config:
+            config = self._reloaded() or self._config
+            if config == used:
                 raise
             self._config = config
             self._login = None
@@ -245,6 +289,11 @@ class Account:
     def _succeeded(self, access: Access) -> None:
         now = trio.current_time()
         life = access.good_until - now
+        same = self._access is not None and self._access.catalog == access.catalog
+        doubted = self._renew_at == -math.inf
+        self._doubt_after_s = (
+            min(LONGEST_BACKOFF_S, self._doubt_after_s * 2) if same and doubted else _YOUNG_S
+        )
         self._access = access
         self._renew_at = now + max(life - _RENEW_BEFORE_S, life / 2)
         self._issued_at = now

@@ -48,18 +48,22 @@ Catalog: TypeAlias = tuple[Endpoint, ...]
 
 
 def read_catalog(services: Iterable[Mapping[str, Any]]) -> Catalog:
-    """Flatten keystoneauth1's normalised catalog, of v2 or v3; rows without URL are left out."""
+    """Flatten keystoneauth1's normalised catalog, of v2 or v3.
+
+    Rows without a URL, or with what is none, are left out: one service that nobody needs must
+    not make the others unusable.
+    """
     return tuple(
         Endpoint(
             service_type=str(service["type"]),
-            service_name=service.get("name") or "",
-            interface=(row.get("interface") or "").removesuffix("URL"),
-            region=row.get("region_name") or row.get("region_id") or row.get("region") or "",
+            service_name=str(service.get("name") or ""),
+            interface=str(row.get("interface") or "").removesuffix("URL"),
+            region=str(row.get("region_name") or row.get("region_id") or row.get("region") or ""),
             url=row["url"],
         )
         for service in services
         for row in service.get("endpoints") or ()
-        if row.get("url")
+        if _is_url(row.get("url"))
     )
 
 
@@ -92,7 +96,13 @@ def endpoint(
     """
     settings = _settings(service, overrides or {})
     if override := settings.get("endpoint_override"):
-        return _versioned(service, _filled(override, project_id, user_id))
+        url = _filled(override, project_id, user_id)
+        if not _is_url(url):
+            raise MisconfiguredError(
+                f"{service.replace('-', '_')}_endpoint_override in clouds.yaml is no URL",
+                cloud=cloud,
+            )
+        return _versioned(service, url)
     region = settings.get("region_name", region)
     interfaces = settings.get("interface", interface).split(",")
 
@@ -184,6 +194,13 @@ def _of_region(rows: list[Endpoint], service: str, region: str, cloud: str) -> l
             cloud=cloud,
         )
     return chosen
+
+
+def _is_url(found: object) -> bool:
+    try:
+        return isinstance(found, str) and bool(urlsplit(found).path or urlsplit(found).netloc)
+    except ValueError:
+        return False
 
 
 def _types(service: str) -> tuple[str, ...]:

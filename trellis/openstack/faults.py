@@ -22,8 +22,9 @@ from trellis.errors import (
     QuotaExceededError,
     RejectedError,
     RetryLaterError,
+    StaleOfferError,
 )
-from trellis.http.message import Answer
+from trellis.http.message import UNREADABLE, Answer
 
 _LONGEST: Final = 300
 
@@ -133,7 +134,7 @@ ANSWERS: Final = (
         remedy="name the network in the pool's networks",
     ),
     Row(
-        RejectedError,
+        StaleOfferError,
         "nova servers.py create: what the body names is not there (recorded, nova 34)",
         (400,),
         _NAMES,
@@ -145,6 +146,26 @@ ANSWERS: Final = (
         "a front's page: it says nothing about the thing asked for, so it never proves it gone",
         (404,),
         r"\A\Z|^\(page\)",
+    ),
+    Row(
+        CloudBrokenError,
+        "a front's page, of a firewall or a web server: nova and neutron refuse in JSON",
+        (400, 403, 405),
+        r"^\(page\)",
+        service="compute",
+    ),
+    Row(
+        CloudBrokenError,
+        "the same of neutron",
+        (400, 403, 405),
+        r"^\(page\)",
+        service="network",
+    ),
+    Row(
+        MisconfiguredError,
+        "RFC 9110 §15.5.8 and §15.5.20: a proxy, or a front of another host",
+        (407, 421),
+        remedy="what answers is not the cloud: check proxies, names and addresses on the way",
     ),
     Row(
         MisconfiguredError,
@@ -243,7 +264,7 @@ def _said(answer: Answer) -> tuple[str, str]:
         return "", ""
     try:
         return _from_json(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return "(page)", _plain(body[:4096].decode(errors="replace"))
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import msgspec
 
 from trellis.errors import CloudBrokenError, NotFoundError, RejectedError
 from trellis.http.message import Answer
+from trellis.openstack.paging import marker_in
 from trellis.openstack.session import Session
 
 ACTIVE: Final = "active"
@@ -72,8 +72,7 @@ class Image:
             rows.update(new)
             if page.next is None or not new:
                 return list(rows.values())
-            last = page.images[-1].id
-            params["marker"] = parse_qs(urlsplit(page.next).query).get("marker", [last])[0]
+            params["marker"] = marker_in(page.next, page.images[-1].id)
         raise CloudBrokenError(
             f"the list has no end: {self._most_pages} pages and {len(rows)} rows",
             cloud=self._session.cloud,

@@ -1,6 +1,7 @@
 """One login: from a cloud's configuration to a token and its catalog, or to a typed error."""
 
 import logging
+import re
 from typing import Any, Final
 
 import attrs
@@ -28,6 +29,17 @@ _DEFAULT_LIFE_S: Final = 3600.0
 _SHORTEST_LIFE_S: Final = 30.0
 _LONGEST_LIFE_S: Final = 7 * 86400.0
 _CALL: Final = "login"
+_TOKEN: Final = re.compile(r"[!-~]{1,65536}")
+"""It goes into a header of each call; PKI tokens were the longest, with some 10 kB."""
+_ANOTHER_SHAPE: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""How keystoneauth1 fails over an answer that is JSON, but not what it expects."""
 
 # At DEBUG they write whole token bodies.
 for _name in ("keystoneauth", "keystoneauth.identity", "keystoneauth.session"):
@@ -100,8 +112,7 @@ class Login:
                 cloud=self.config.name,
                 call=_CALL,
             ) from None
-        except (ks.ClientException, ValueError, TypeError, KeyError, AttributeError) as error:
-            # The last four: keystoneauth1 reads an answer that is JSON of another shape.
+        except (ks.ClientException, *_ANOTHER_SHAPE) as error:
             raise self._error(error) from error
 
     async def _access(self, began: float, generation: int) -> Access:
@@ -111,8 +122,9 @@ class Login:
         ref: AccessInfo = await run_tape(
             self._road, self._plugin.get_access, budget_s=_CALL_WITHIN_S
         )
-        if not ref.auth_token:
-            raise ValueError("a token without its value")
+        token = ref.auth_token
+        if token is None or not _TOKEN.fullmatch(token):
+            raise ValueError("a token without its value, or with one that is no header's")
         if not ref.project_id:
             raise MisconfiguredError(
                 "the login succeeds, but its token belongs to no project. Set project_name (and "
@@ -126,7 +138,7 @@ class Login:
         if not catalog:
             raise ks.EmptyCatalog()
         return Access(
-            token=ref.auth_token,
+            token=token,
             project_id=ref.project_id,
             user_id=ref.user_id or "",
             catalog=catalog,

@@ -94,7 +94,9 @@ class QuotaRow(msgspec.Struct, frozen=True):
     reserved: int = 0
 
 
-class _Quota(msgspec.Struct, frozen=True):
+class NetworkQuota(msgspec.Struct, frozen=True):
+    """What a project may have of things on the network; None where the cloud does not say."""
+
     floatingip: QuotaRow | None = None
     port: QuotaRow | None = None
 
@@ -128,7 +130,7 @@ class _SecurityGroups(msgspec.Struct, frozen=True):
 
 
 class _QuotaAnswer(msgspec.Struct, frozen=True):
-    quota: _Quota
+    quota: NetworkQuota
 
 
 @attrs.frozen
@@ -220,11 +222,11 @@ class Network:
         """
         await self._call("DELETE", f"/ports/{port_id}", "/ports/{id}")
 
-    async def floating_ip_quota(self, project_id: str) -> QuotaRow | None:
-        """Limit and use of floating IPs; None if the cloud does not say."""
+    async def quota(self, project_id: str) -> NetworkQuota:
+        """Limits and use of floating IPs and ports, by one call."""
         path = f"/quotas/{project_id}/details"
         answer = await self._call("GET", path, "/quotas/{project}/details")
-        return answer.decode(_QuotaAnswer).quota.floatingip
+        return answer.decode(_QuotaAnswer).quota
 
     async def _list(
         self, path: str, kind: type[T], filters: Mapping[str, str | None] | None = None

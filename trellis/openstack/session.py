@@ -6,13 +6,17 @@ from typing import Final
 import attrs
 import msgspec
 
-from trellis.errors import MisconfiguredError
+from trellis.errors import CloudBrokenError, CloudError, MisconfiguredError, UnreachableError
 from trellis.http.message import DEFAULT_BUDGET_S, Answer, Call, Verb
 from trellis.http.road import Road
 from trellis.openstack import catalog, faults
 from trellis.openstack.auth import Access, Account
 
 _NEW_HEADER_SINCE: Final = (2, 27)
+_HARMLESS: Final = frozenset({"GET", "HEAD", "DELETE"})
+"""What makes nothing, and finds nothing of another project's."""
+_LOST_AFTER: Final = 3
+"""So many calls in a row that lead nowhere make the catalog doubtful."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +54,7 @@ class Session:
         self._interface = interface
         self._overrides = dict(overrides or {})
         self._endpoints: tuple[int, dict[str, str]] = (-1, {})
+        self._led_nowhere: dict[str, int] = {}
 
     @property
     def cloud(self) -> str:
@@ -78,12 +83,14 @@ class Session:
         microversion: str | None = None,
         budget_s: float | None = None,
         turn_taken: bool = False,
+        ahead: bool = False,
     ) -> Answer:
         """Make one call and return its answer, which has a status below 400.
 
         A 401 says that the call was not carried out: the account logs in again, and the call is
-        repeated once, a POST as well. No connection is held while waiting for the login.
-        Cancelling it leaves open whether the cloud carried the call out.
+        repeated once, a POST as well, unless it would go to another project or endpoint now: what
+        it makes would be where no record speaks of. No connection is held while waiting for the
+        login. Cancelling it leaves open whether the cloud carried the call out.
 
         Args:
             service: type of the service: ``compute``, ``image``, ``network``, …
@@ -93,6 +100,7 @@ class Session:
             microversion: as ``2.79``; sent in the header the service understands.
             budget_s: seconds for the call with its tries, the login not counted; default 60.
             turn_taken: the turn was taken before with `turn`.
+            ahead: it goes before others of its class that wait, as many wait for its one answer.
 
         Raises:
             CloudError: as `trellis.openstack.faults.error_from` reads the answer, or as the road
@@ -117,21 +125,49 @@ class Session:
             content=content,
             budget_s=DEFAULT_BUDGET_S if budget_s is None else budget_s,
             turn_taken=turn_taken,
+            ahead=ahead,
         )
-        answer = await self._road.send(call)
-        if answer.status == 401:
-            access = await self._account.token(stale=access)
-            answer = await self._road.send(
-                attrs.evolve(
+        try:
+            answer = await self._road.send(call)
+            if answer.status == 401:
+                before, access = access, await self._account.token(stale=access)
+                url = self._url(access, service, path)
+                moved = url != call.url or access.project_id != before.project_id
+                if moved and method not in _HARMLESS:
+                    raise MisconfiguredError(
+                        "the credentials lead to another project or endpoint since the call was "
+                        "begun: nothing is made or changed there",
+                        cloud=self.cloud,
+                        call=call.name,
+                    )
+                again = attrs.evolve(
                     call,
-                    url=self._url(access, service, path),
+                    url=url,
                     headers={**headers, "X-Auth-Token": access.token},
                     turn_taken=False,
                 )
-            )
-        if answer.status >= 400:
-            raise faults.error_from(answer, cloud=self.cloud, service=service, call=call.name)
+                answer = await self._road.send(again)
+            if answer.status >= 400:
+                raise faults.error_from(answer, cloud=self.cloud, service=service, call=call.name)
+        except CloudError as error:
+            self._went(service, access, error)
+            raise
+        self._went(service, access, None)
         return answer
+
+    def _went(self, service: str, access: Access, error: CloudError | None) -> None:
+        """Doubt the catalog after some calls in a row that led nowhere: it may have moved on.
+
+        Nobody there, a redirect, a path nobody knows. One such call among good ones says only
+        that the cloud lacks what it asks for.
+        """
+        nowhere = isinstance(error, UnreachableError | MisconfiguredError | CloudBrokenError)
+        if error is None or not nowhere or (error.status or 0) >= 500:
+            self._led_nowhere.pop(service, None)
+            return
+        self._led_nowhere[service] = self._led_nowhere.get(service, 0) + 1
+        if self._led_nowhere[service] >= _LOST_AFTER:
+            self._account.doubt(access)
 
     async def turn(self, service: str, verb: Verb) -> None:
         """Wait for the account's turn at a service and take it; then call with ``turn_taken``."""

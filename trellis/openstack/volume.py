@@ -7,13 +7,13 @@ cinder). Version 2 answers alike, as far as these fields go.
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import msgspec
 
 from trellis.errors import CloudBrokenError
 from trellis.http.message import Answer
+from trellis.openstack.paging import marker_in
 from trellis.openstack.session import Session
 
 SERVICE: Final = "block-storage"
@@ -135,8 +135,7 @@ class BlockStorage:
             following = next((link.href for link in page.volumes_links if link.rel == "next"), None)
             if following is None or not new:
                 return list(rows.values())
-            last = page.volumes[-1].id
-            params = {"marker": parse_qs(urlsplit(following).query).get("marker", [last])[0]}
+            params = {"marker": marker_in(following, page.volumes[-1].id)}
         raise CloudBrokenError(
             f"the list has no end: {self._most_pages} pages and {len(rows)} rows",
             cloud=self._session.cloud,

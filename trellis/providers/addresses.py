@@ -39,6 +39,8 @@ def choose_addresses(
         None while there is none that can be used. Without a public address, the private one is
         ``interface_ip``.
     """
+    if not row.addresses and not row.access_ipv4 and not row.access_ipv6:
+        return None  # as of every server that is only just being built
     floating = next((a for _, a in _of(row, 4) if a.type == "floating"), None)
     public = _public_ipv4(row, quirks, external, floating)
     private = _private_ipv4(row, public, floating)

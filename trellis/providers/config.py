@@ -57,6 +57,7 @@ class OpenStackLabelConfig(PoolLabelConfig):
         connection_port: the port to connect to.
         python_path: the Python of the image; ``auto`` lets the requestor find it.
         shell_type: the shell of the image, for requestors that must know it.
+        max_servers: most nodes of the label in this pool at a time; no limit if left out.
         host_key_checking: whether to connect and read host keys before a node is ready; the
             pool's setting if left out.
     """

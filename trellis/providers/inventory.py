@@ -111,7 +111,7 @@ class Resolver:
             rows = await self.compute.zones()
         except (NotFoundError, RejectedError, MisconfiguredError):
             return None
-        return [row.name for row in rows if row.state.available] or None
+        return [row.name for row in rows if row.state.available] if rows else None
 
     async def _groups(self) -> list[SecurityGroupRow] | None:
         named = any(pool.security_groups for pool in self.config.pools)
@@ -210,6 +210,8 @@ class Resolver:
                 cores=flavor.vcpus,
                 ram_mib=flavor.ram,
                 floating_ips=1 if floats else 0,
+                # Nova makes one for each network, and chooses one where none is named.
+                ports=max(1, len(networks)) if self.facts.usable else 0,
                 volumes=1 if volume_gib else 0,
                 volume_gib=volume_gib,
             ),

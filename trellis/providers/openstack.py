@@ -1,6 +1,6 @@
 """The stock OpenStack provider: the methods of the SPI as calls to nova, neutron and others."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -14,6 +14,7 @@ from trellis.errors import (
     MisconfiguredError,
     NotFoundError,
     RejectedError,
+    StaleOfferError,
 )
 from trellis.http.message import Verb
 from trellis.model.node import Addresses, Home, Resource, ResourceKind
@@ -33,12 +34,11 @@ from trellis.providers.inventory import Resolved, Resolver
 from trellis.providers.limits import read_limits
 from trellis.providers.networks import NetworkFacts, read_networks
 from trellis.providers.rows import (
-    TAG_DEPLOYMENT,
-    TAG_NODE,
     TAG_POOL,
     TAG_PROVIDER,
     earlier,
     seconds_of,
+    server_tag,
     state_of,
     tag_of,
 )
@@ -60,6 +60,8 @@ from trellis.spi.registry import ProviderContext
 log = structlog.get_logger()
 T = TypeVar("T")
 
+MOST_DELETED: Final = 5000
+"""So many rows of servers that are gone are remembered, at least."""
 SINCE_MARGIN_S: Final = 5.0
 """Incremental lists are asked from this long before the newest row (rule 3 of the design)."""
 
@@ -99,6 +101,8 @@ class OpenStackProvider:
         self._found: dict[tuple[str, str], Resolved] | None = None
         self._floats_by_pool = {pool.name: pool.auto_floating_ip for pool in config.pools}
         self._lists_in_full = self.quirks.ignores_changes_since
+        self._stamps: dict[str, str] = {}
+        self._stamps_before: dict[str, str] = {}
         may_lie = self.quirks.floating_ip_delete_may_lie
         self._floating = FloatingIps(self.network, session.cloud, may_lie)
         self.volumes = Volumes(
@@ -156,8 +160,8 @@ class OpenStackProvider:
         )
 
     async def limits(self) -> QuotaReading:
-        """Nova's limits, and the quotas of floating IPs and volumes where they are wanted."""
-        network = self.network if self._wants_floating else None
+        """Nova's limits, neutron's quota, and cinder's where volumes are wanted."""
+        network = None if self.quirks.lacks_neutron else self.network
         project_id = (await self.home()).project_id
         storage = await self.volumes.service()
         return await read_limits(self.compute, network, storage, project_id)
@@ -204,7 +208,7 @@ class OpenStackProvider:
             await self.inventory()
         found = (self._found or {}).get((intent.pool, intent.label))
         if found is None:
-            raise RejectedError(
+            raise StaleOfferError(
                 f"label {intent.label!r} of pool {intent.pool!r} is not configured, or the cloud "
                 "lacks what it needs",
                 cloud=self.session.cloud,
@@ -232,8 +236,7 @@ class OpenStackProvider:
             metadata={
                 **label.instance_properties,
                 **intent.metadata,
-                TAG_DEPLOYMENT: intent.tag.deployment,
-                TAG_NODE: intent.tag.node_id,
+                **server_tag(intent.tag),
                 TAG_PROVIDER: self.config.name,
                 TAG_POOL: intent.pool,
             },
@@ -273,21 +276,44 @@ class OpenStackProvider:
         """List servers, all or those changed since 5 s before the newest row of *since*.
 
         An answer that shows what did not change comes from a cloud that ignores the question:
-        it is a full list, and only full ones are asked for from then on.
+        it is a full list, and only full ones are asked for from then on; so they are where the
+        question is refused. The newest row is the newest of those that differ from what was
+        shown before: a cloud's clock may be set back, and its old rows stay in the future then.
         """
         facts = await self._network_facts()
         asked = None if since is None or self._lists_in_full else earlier(since, SINCE_MARGIN_S)
-        rows = await self.compute.servers(changes_since=asked)
+        try:
+            rows = await self.compute.servers(changes_since=asked)
+        except RejectedError as error:
+            if asked is None:
+                raise
+            self._lists_in_full = True
+            log.warning("changes_since_refused", provider=self.config.name, error=str(error))
+            rows = await self.compute.servers()
         if asked is not None and any(row.updated and row.updated < asked for row in rows):
             self._lists_in_full = True
             log.warning("changes_since_ignored", provider=self.config.name)
-        stamps = [row.updated for row in rows if row.updated]
+        full = asked is None or self._lists_in_full
         return Listing(
             instances=tuple([self.interpret_server(row, facts) for row in rows]),
-            newest=max([*stamps, since or ""]) or None,
+            newest=self._newest_change(rows, full=full) or since,
             home=await self.home(),
-            full=asked is None or self._lists_in_full,
+            full=full,
         )
+
+    def _newest_change(self, rows: Sequence[ServerRow], *, full: bool) -> str | None:
+        """The newest stamp of the rows that were not shown before as they are now."""
+        known, before = self._stamps, self._stamps_before
+        shown = {row.id: row.updated for row in rows if row.updated}
+        changed = [
+            stamp for id, stamp in shown.items() if stamp not in (known.get(id), before.get(id))
+        ]
+        if full and len(known) > len(shown) + MOST_DELETED:
+            # What is deleted is shown among changes only: it is forgotten some time later.
+            self._stamps_before, self._stamps = known, shown
+        else:
+            known.update(shown)
+        return max(changed, default=None)
 
     def interpret_server(self, row: ServerRow, facts: NetworkFacts) -> Instance:
         """Read one row in the core's words; a hook for clouds that differ.

@@ -10,6 +10,7 @@ from trellis.spi.provider import InstanceState, Tag
 
 TAG_DEPLOYMENT: Final = "trellis_deployment"
 TAG_NODE: Final = "trellis_node_id"
+TAG_ORIGIN: Final = "trellis_origin"
 TAG_PROVIDER: Final = "trellis_provider"
 TAG_POOL: Final = "trellis_pool"
 
@@ -49,20 +50,28 @@ def tag_of(row: ServerRow) -> Tag | None:
     deployment, node = row.metadata.get(TAG_DEPLOYMENT), row.metadata.get(TAG_NODE)
     if deployment is None or node is None:
         return None
-    return Tag(deployment=deployment, node_id=NodeId(node))
+    origin = row.metadata.get(TAG_ORIGIN, "")
+    return Tag(deployment=deployment, node_id=NodeId(node), origin=origin)
+
+
+def server_tag(tag: Tag) -> dict[str, str]:
+    """The metadata that mark a server as ours."""
+    origin = {TAG_ORIGIN: tag.origin} if tag.origin else {}
+    return {TAG_DEPLOYMENT: tag.deployment, TAG_NODE: tag.node_id, **origin}
 
 
 def floating_tag(tag: Tag) -> str:
     """The description of a floating IP of ours."""
-    return f"trellis:{tag.deployment}:{tag.node_id}"
+    origin = f":{tag.origin}" if tag.origin else ""
+    return f"trellis:{tag.deployment}:{tag.node_id}{origin}"
 
 
 def tag_from_description(description: str | None) -> Tag | None:
     """What `floating_tag` wrote, read back; None for what it did not write."""
     parts = (description or "").split(":")
-    if len(parts) != 3 or parts[0] != "trellis" or not all(parts):
+    if len(parts) not in (3, 4) or parts[0] != "trellis" or not all(parts):
         return None
-    return Tag(deployment=parts[1], node_id=NodeId(parts[2]))
+    return Tag(deployment=parts[1], node_id=NodeId(parts[2]), origin="".join(parts[3:]))
 
 
 def seconds_of(stamp: str | None) -> float | None:
@@ -71,15 +80,18 @@ def seconds_of(stamp: str | None) -> float | None:
         return None
     try:
         parsed = datetime.fromisoformat(stamp)
-    except ValueError:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def earlier(stamp: str, seconds: float) -> str:
-    """A cloud's time stamp moved back; unchanged if it cannot be read."""
+    """A cloud's time stamp moved back; unchanged if it cannot be read or is as early as can be."""
     parsed = seconds_of(stamp)
     if parsed is None:
         return stamp
-    moved = datetime.fromtimestamp(parsed, UTC) - timedelta(seconds=seconds)
+    try:
+        moved = datetime.fromtimestamp(parsed, UTC) - timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        return stamp
     return moved.strftime("%Y-%m-%dT%H:%M:%SZ")

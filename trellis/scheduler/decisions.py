@@ -113,7 +113,9 @@ class Plan:
 
     Attributes:
         waits: for each queue that is not empty, by provider, why its first request waits.
+        unserved: something waits for room, so that room that becomes free is worth a pass.
     """
 
     decisions: tuple[Decision, ...]
     waits: Mapping[QueueShape, Mapping[str, str]]
+    unserved: bool = True

@@ -1,10 +1,11 @@
 """Where a request can go: all its nodes on one provider and in one zone, or not at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
 from trellis.model.node import Node
+from trellis.model.quota import Resources
 from trellis.model.request import NodeRequest
 from trellis.scheduler.decisions import Launch, Place
 from trellis.scheduler.room import Room
@@ -56,10 +57,15 @@ def best_place(request: NodeRequest, snapshot: Snapshot, room: Room) -> Placing 
     """
     best: Placing | None = None
     refusals: dict[str, str] = {}
+    tenant, count = request.ask.tenant, len(request.ask.labels)
+    own = room.claims.tenant_short(tenant, Resources(instances=count))
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
         if reason := out_of_question(request, provider, snapshot.now):
             refusals[name] = reason
+            continue
+        if own:
+            refusals[name] = own
             continue
         found = place_on(request, provider, snapshot, room)
         if isinstance(found, str):
@@ -83,7 +89,7 @@ def place_on(
     for az in _zones(offered, provider, room):
         take = _ready_nodes(labels, provider, az, snapshot, room)
         missing = [labels[slot] for slot in range(len(labels)) if slot not in take]
-        chosen = room.choose_pools(provider, missing, az, snapshot.now)
+        chosen = room.choose_pools(provider, missing, az)
         if isinstance(chosen, str):
             first = first or chosen
         elif best is None or len(missing) < best[0]:
@@ -91,6 +97,8 @@ def place_on(
     if best is None:
         return first or reason
     _, az, take, chosen = best
+    if own := room.claims.tenant_short(request.ask.tenant, size_of(take.values(), chosen)):
+        return own
     slots = [slot for slot in range(len(labels)) if slot not in take]
     place = Place(
         request=request,
@@ -111,6 +119,12 @@ def place_on(
         reason=f"{provider.name}: {len(take)} ready, {len(slots)} to launch",
     )
     return Placing(place, tuple(chosen), (len(slots), room.fullness(provider), provider.name))
+
+
+def size_of(nodes: Iterable[Node], offers: Iterable[Offer]) -> Resources:
+    """What these nodes and offers come to together."""
+    total = sum((node.shape.resources for node in nodes), Resources())
+    return sum((offer.shape.resources for offer in offers), total)
 
 
 def _zones(offered: Sequence[Offer], provider: ProviderView, room: Room) -> Iterator[str | None]:

@@ -5,9 +5,10 @@ priority and age, idle nodes come last. Goals in `design.md` §1 settle a disput
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trellis.model.node import Node, NodeState
+from trellis.model.quota import Resources
 from trellis.model.request import Declined, NodeRequest
 from trellis.scheduler.decisions import (
     Decision,
@@ -15,14 +16,13 @@ from trellis.scheduler.decisions import (
     Fulfil,
     GiveUp,
     Launch,
-    Place,
     Plan,
     Recheck,
     Refill,
     Retire,
     RunShort,
 )
-from trellis.scheduler.placement import best_place, offers_of, out_of_question
+from trellis.scheduler.placement import Placing, best_place, offers_of, out_of_question, size_of
 from trellis.scheduler.ready import keep_ready
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import (
@@ -30,7 +30,6 @@ from trellis.scheduler.snapshot import (
     ProviderView,
     QueueShape,
     Snapshot,
-    queue_key,
 )
 
 DOUBT_PATIENCE_S = 15.0
@@ -52,7 +51,7 @@ def plan(snapshot: Snapshot) -> Plan:
     waits = _serve_queues(snapshot, room, decisions)
     decisions.extend(keep_ready(snapshot, room))
     decisions.extend(Retire(node=node, reason="its request is gone") for node in snapshot.orphans)
-    return Plan(decisions=tuple(decisions), waits=waits)
+    return Plan(decisions=tuple(decisions), waits=waits, unserved=room.unserved or len(waits) > 0)
 
 
 def _drain(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
@@ -100,9 +99,13 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
         yield give_up(provider.closed or provider.barred, now + ELSEWHERE_S)
     else:
         labels = [request.ask.labels[slot] for slot in empty]
-        chosen = room.choose_pools(provider, labels, place.az, now)
+        chosen = room.choose_pools(provider, labels, place.az)
+        if not isinstance(chosen, str):
+            own = room.claims.tenant_short(request.ask.tenant, size_of((), chosen))
+            chosen = own or chosen
         if not isinstance(chosen, str):
             room.take(provider, place.az, chosen)
+            room.claims.take(request.ask.tenant, size_of((), chosen))
             before = {
                 **pending.ended,
                 **{s: pending.nodes[s].id for s in empty if s in pending.nodes},
@@ -123,6 +126,11 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
                 free=doubtful,
                 reason="fills empty slots",
             )
+            return
+        room.unserved = True
+        held = room.withheld(provider, labels, place.az)
+        if held is not None and held.left_s > SHORT_PATIENCE_S:
+            yield give_up(chosen, now + ELSEWHERE_S)
         elif place.short_since is None:
             yield RunShort(request=request, free=doubtful, reason=chosen)
         elif now - place.short_since > SHORT_PATIENCE_S:
@@ -171,36 +179,48 @@ def _serve_queues(
     pass costs the number of queues and of decisions, not the length of the backlog.
     """
     waits: dict[QueueShape, dict[str, str]] = {}
-    heads = [
-        (queue_key(queue[0]), 0, shape) for shape, queue in snapshot.queues.items() if len(queue)
-    ]
+    order = room.claims.order
+    heads = [(order(queue[0]), 0, shape) for shape, queue in snapshot.queues.items() if len(queue)]
     heapq.heapify(heads)
     reserved: set[str] = set()
+    refused: dict[tuple[object, ...], dict[str, str]] = {}
     while heads:
-        _, index, shape = heapq.heappop(heads)
+        place, index, shape = heapq.heappop(heads)
         queue = snapshot.queues[shape]
         request = queue[index]
+        if (now := order(request)) > place:
+            # Its tenant has been given something since it took its place in the order.
+            heapq.heappush(heads, (now, index, shape))
+            continue
         hopeless = _hopeless(request, snapshot, room)
         if hopeless:
             decisions.append(Fail(request=request, reason=hopeless))
         else:
-            found = best_place(request, snapshot, room)
+            # Room only becomes less: what was refused one tenant is refused all without limits.
+            alike = None if room.claims.is_limited(request.ask.tenant) else shape[:3]
+            known = refused.get(alike) if alike is not None else None
+            found = known or best_place(request, snapshot, room)
             if isinstance(found, dict):
                 waits[shape] = found
-                decisions.extend(_make_room(request, snapshot, room))
+                if alike is None or alike not in refused:
+                    decisions.extend(_make_room(request, snapshot, room))
+                if alike is not None:
+                    refused[alike] = found
                 _reserve_if_starving(request, snapshot, room, reserved)
                 continue
-            _take(found.place, snapshot, room)
+            _take(found, snapshot, room)
             decisions.append(found.place)
         if index + 1 < len(queue):
-            heapq.heappush(heads, (queue_key(queue[index + 1]), index + 1, shape))
+            heapq.heappush(heads, (order(queue[index + 1]), index + 1, shape))
     return waits
 
 
-def _take(place: Place, snapshot: Snapshot, room: Room) -> None:
-    room.taken.update(node.id for _, node in place.take)
-    provider = snapshot.providers[place.provider]
-    room.take(provider, place.az, [launch.offer for launch in place.launch])
+def _take(found: Placing, snapshot: Snapshot, room: Room) -> None:
+    place = found.place
+    nodes = [node for _, node in place.take]
+    room.taken.update(node.id for node in nodes)
+    room.take(snapshot.providers[place.provider], place.az, found.offers)
+    room.claims.take(place.request.ask.tenant, size_of(nodes, found.offers))
 
 
 def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
@@ -208,6 +228,10 @@ def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
 
     A provider that is closed for now, or declined for a while, may yet.
     """
+    labels, tenant = request.ask.labels, request.ask.tenant
+    own = room.claims.tenant_never(tenant, Resources(instances=len(labels)))
+    if own := own or room.claims.labels_never(labels):
+        return own
     reasons = []
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
@@ -224,7 +248,7 @@ def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
             if provider.closed or _may_come(provider, request.ask.labels):
                 return ""
             reasons.append(f"{name}: {offers}")
-        elif too_much := room.could_ever(provider, request.ask.labels):
+        elif too_much := room.could_ever(provider, labels, tenant):
             reasons.append(f"{name}: {too_much}")
         else:
             return ""
@@ -249,14 +273,23 @@ def _reserve_if_starving(
     """
     if snapshot.now - request.created_at < snapshot.starve_after_s:
         return
+    labels, claims = request.ask.labels, room.claims
+    size = Resources(instances=len(labels))
+    short = claims.tenant_short(request.ask.tenant, size) or claims.labels_short(labels)
+    claims.take(request.ask.tenant, size)
+    claims.take_labels(labels)
+    if short:
+        return  # room that is kept for whom its own limits hold back serves nobody
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
         if name in reserved or provider.barred:
             continue
         if out_of_question(request, provider, snapshot.now):
             continue
-        offers = offers_of(provider, request.ask.labels)
-        if not isinstance(offers, str) and not room.could_ever(provider, request.ask.labels):
+        if room.withheld(provider, labels) is not None:
+            continue  # room that is kept while a breaker is open serves nobody
+        offers = offers_of(provider, labels)
+        if not isinstance(offers, str) and not room.could_ever(provider, labels):
             # Always the same one, or what is kept today on one is given away on it tomorrow.
             reserved.add(name)
             room.reserve(provider, offers)
@@ -269,6 +302,12 @@ def _make_room(request: NodeRequest, snapshot: Snapshot, room: Room) -> Iterator
     Nodes kept ready are the least of all claims: without this a full shelf of one label
     would starve every other.
     """
+    labels = request.ask.labels
+    if room.claims.tenant_short(request.ask.tenant, Resources(instances=len(labels))):
+        return  # more room would not help it
+    if surplus := room.claims.surplus(labels):
+        yield from _make_label_room(request, surplus, snapshot, room)
+        return
     for name in sorted(snapshot.providers):
         provider = snapshot.providers[name]
         no_launch = provider.paused or provider.barred
@@ -276,9 +315,11 @@ def _make_room(request: NodeRequest, snapshot: Snapshot, room: Room) -> Iterator
             continue
         offers = offers_of(provider, request.ask.labels)
         if isinstance(offers, str) or not isinstance(
-            room.choose_pools(provider, request.ask.labels, None, snapshot.now), str
+            room.choose_pools(provider, request.ask.labels, None), str
         ):
             continue
+        if room.withheld(provider, request.ask.labels) is not None:
+            continue  # more room would not help it
         room.contended.add(provider.quota)
         idle = _idle_of(provider, snapshot, room)
         gone: list[Node] = []
@@ -292,6 +333,47 @@ def _make_room(request: NodeRequest, snapshot: Snapshot, room: Room) -> Iterator
             room.free(provider, node)
             yield Retire(node=node, reason=f"makes room for request {request.id}")
         return
+
+
+def _make_label_room(
+    request: NodeRequest, surplus: Mapping[str, int], snapshot: Snapshot, room: Room
+) -> Iterator[Decision]:
+    """Delete idle nodes of a label of which there may be no more, where they cannot serve.
+
+    They stand elsewhere, or in another zone than the rest of the request has to be in.
+    """
+    if not _waits_for_labels_alone(request, snapshot, room):
+        return  # more room would not help it, and the shelf would be filled and emptied for ever
+    room.contended_labels.update(surplus)
+    for label, count in sorted(surplus.items()):
+        idle = [
+            node
+            for (_, of_label), nodes in snapshot.idle.items()
+            if of_label == label
+            for node in nodes.values()
+            if node.id not in room.taken
+        ]
+        going = snapshot.label_freeing.get(label, 0)
+        for node in sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))[: max(0, count - going)]:
+            room.taken.add(node.id)
+            yield Retire(node=node, reason=f"makes room for request {request.id}")
+
+
+def _waits_for_labels_alone(request: NodeRequest, snapshot: Snapshot, room: Room) -> bool:
+    """Whether some provider could launch for a request if its labels' limits let it."""
+    labels = request.ask.labels
+    for provider in snapshot.providers.values():
+        if provider.paused or provider.barred or out_of_question(request, provider, snapshot.now):
+            continue
+        if provider.launches_left is not None and provider.launches_left < len(labels):
+            continue
+        offers = offers_of(provider, labels)
+        if isinstance(offers, str) or room.withheld(provider, labels) is not None:
+            continue
+        gone = [node for node in _idle_of(provider, snapshot, room) if node.label in labels]
+        if room.fits_without(provider, offers, gone):
+            return True
+    return False
 
 
 def _idle_of(provider: ProviderView, snapshot: Snapshot, room: Room) -> list[Node]:

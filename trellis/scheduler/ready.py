@@ -3,6 +3,8 @@
 import zlib
 from collections.abc import Iterator
 
+import attrs
+
 from trellis.model.node import Node
 from trellis.scheduler.decisions import Decision, Launch, Retire, Warm
 from trellis.scheduler.room import Room
@@ -48,6 +50,7 @@ def _keep_label(label: str, idle: list[Node], snapshot: Snapshot, room: Room) ->
     for _ in range(wanted - len(fresh) - warming):
         launch = _warm(label, snapshot, room)
         if launch is None:
+            room.unserved = True
             break
         warming += 1
         yield Warm(launch=launch)
@@ -79,10 +82,12 @@ def _in_the_way(node: Node, snapshot: Snapshot, room: Room) -> bool:
         return False
     if provider.paused or provider.barred:
         return False
-    held = pool.labels_held.get(node.label)
-    if held is not None and snapshot.now < held.until:
+    if room.withheld(attrs.evolve(provider, pools=[pool]), [node.label]) is not None:
         return False
+    if room.claims.surplus([node.label]):
+        return not snapshot.label_freeing.get(node.label)
     fits_now = room.fits_without(provider, [offer], [])
+    room.unserved = room.unserved or not fits_now
     return not fits_now and room.fits_without(provider, [offer], [node])
 
 
@@ -101,12 +106,14 @@ def _jitter(node: Node) -> float:
 
 def _warm(label: str, snapshot: Snapshot, room: Room) -> Launch | None:
     """A launch for the shelf, on the provider with the most room, or None."""
+    if label in room.contended_labels:
+        return None
     open_ones = [
         p for p in snapshot.providers.values() if not p.closed and p.quota not in room.contended
     ]
     for provider in sorted(open_ones, key=lambda p: (room.fullness(p), p.name)):
         for az in _zones(provider, label, room):
-            chosen = room.choose_pools(provider, [label], az, snapshot.now)
+            chosen = room.choose_pools(provider, [label], az, shelf=True)
             if not isinstance(chosen, str):
                 room.take(provider, az, chosen)
                 return Launch(

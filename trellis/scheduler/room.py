@@ -1,12 +1,13 @@
 """What is left to hand out, as one pass hands it out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trellis.model.names import NodeId
 from trellis.model.node import Node
 from trellis.model.quota import UNLIMITED, Resources
-from trellis.scheduler.snapshot import PoolView, ProviderView, Snapshot
+from trellis.scheduler.claims import Claims
+from trellis.scheduler.snapshot import Held, PoolView, ProviderView, Snapshot
 from trellis.spi.provider import Offer
 
 NOTHING = Resources()
@@ -17,7 +18,10 @@ class Room:
 
     Attributes:
         taken: idle nodes that this pass has given a use.
+        claims: what tenants and labels may still have.
         contended: quotas for whose room a request waits: nothing is kept ready out of them.
+        contended_labels: labels of which a request waits for one more to be allowed.
+        unserved: something was left undone for want of room.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -28,20 +32,34 @@ class Room:
         self._zone_nodes: dict[tuple[str, str | None], int] = {}
         self._pool_freeing: list[Node] = []
         self._launching: dict[str, int] = {}
+        self._tried: set[str] = set()
+        self._probed: set[str] = set()
+        self._label_taken: Counter[tuple[str, str, str]] = Counter()
+        self.claims = Claims(snapshot)
         self.launches_left = snapshot.launches_left
         self.taken: set[NodeId] = set()
         self.contended: set[str] = set()
+        self.contended_labels: set[str] = set()
+        self.unserved = False
 
     def pool_used(self, provider: ProviderView, pool: PoolView) -> Resources:
         """What the pool's nodes use, those of this pass included."""
         return self._pool_used.get((provider.name, pool.name), pool.used)
 
     def choose_pools(
-        self, provider: ProviderView, wanted: Sequence[str], az: str | None, now: float
+        self,
+        provider: ProviderView,
+        wanted: Sequence[str],
+        az: str | None,
+        *,
+        shelf: bool = False,
     ) -> list[Offer] | str:
         """Choose for each label a pool with room; for all of them, or say why not.
 
         The quota of the project is looked at for all of them together (P9).
+
+        Args:
+            shelf: nobody waits for them.
         """
         if not wanted:
             return []
@@ -52,11 +70,13 @@ class Room:
         launching = self._launching.get(provider.name, 0) + len(wanted)
         if provider.launches_left is not None and launching > provider.launches_left:
             return "max-concurrency launches are under way"
+        if short := self.claims.labels_short(wanted):
+            return short
         chosen: list[Offer] = []
         extra: dict[str, Resources] = {}
         total = NOTHING
         for label in wanted:
-            found = self._choose_pool(provider, label, az, now, extra)
+            found = self._choose_pool(provider, label, az, shelf, extra, chosen)
             if isinstance(found, str):
                 return found
             chosen.append(found)
@@ -72,8 +92,9 @@ class Room:
         provider: ProviderView,
         label: str,
         az: str | None,
-        now: float,
+        shelf: bool,
         extra: dict[str, Resources],
+        chosen: Sequence[Offer],
     ) -> Offer | str:
         reason = f"no pool offers {label}"
         for pool in provider.pools:
@@ -83,16 +104,50 @@ class Room:
             if az is not None and offer.zones and az not in offer.zones:
                 reason = f"pool {pool.name} is not in zone {az}"
                 continue
-            held = pool.spots_held.get((offer.shape.flavor_id, az)) or pool.labels_held.get(label)
-            if held is not None and now < held.until:
-                reason = f"pool {pool.name}: {held.reason}"
+            if (held := self._held_back(pool, offer, az, shelf)) is not None:
+                reason = held.reason
                 continue
             used = self.pool_used(provider, pool) + extra.get(pool.name, NOTHING)
             if short := pool.limits.short_of(used, offer.shape.resources):
                 reason = f"pool {pool.name} is full: {', '.join(short)}"
                 continue
+            most = pool.label_limits.get(label)
+            if most is not None:
+                there = self._of_label(provider, pool, label)
+                if there + sum(o.pool == pool.name and o.label == label for o in chosen) >= most:
+                    reason = f"pool {pool.name} has {there} of {most} {label} (max-servers)"
+                    continue
             return offer
         return reason
+
+    def _of_label(self, provider: ProviderView, pool: PoolView, label: str) -> int:
+        taken = self._label_taken[provider.name, pool.name, label]
+        return pool.label_used.get(label, 0) + taken
+
+    def _held_back(
+        self, pool: PoolView, offer: Offer, az: str | None, shelf: bool = False
+    ) -> Held | None:
+        """What keeps an offer from being launched now, though there may be room; or None."""
+        for held in _over(pool, offer, az):
+            if held.key in self._probed or not (held.shelf_turn if shelf else held.turn):
+                return held
+        return None
+
+    def withheld(
+        self, provider: ProviderView, labels: Sequence[str], az: str | None = None
+    ) -> Held | None:
+        """What keeps one of these labels from being launched in any pool and zone; or None."""
+        for label in dict.fromkeys(labels):
+            found = [
+                self._held_back(pool, offer, zone)
+                for pool in provider.pools
+                if (offer := pool.offers.get(label)) is not None
+                for zone in ((az,) if az is not None else offer.zones or (None,))
+            ]
+            held = [one for one in found if one is not None]
+            if found and len(held) == len(found):
+                return min(held, key=lambda one: one.left_s)
+        return None
 
     def quota_short(self, provider: ProviderView, wanted: Resources) -> str:
         """Why the project's quota does not allow *wanted* now; "" if it does."""
@@ -101,12 +156,27 @@ class Room:
             return quota.refused
         used = self._quota_used[provider.quota]
         short = quota.limits.short_of(used, wanted)
-        if not short:
+        if not short or self._may_try(provider.quota, wanted):
             return ""
         name = short[0]
-        return (
+        text = (
             f"quota: {getattr(wanted, name)} {name} wanted, "
             f"{getattr(used, name)} of {getattr(quota.limits, name):g} taken"
+        )
+        told = getattr(quota.whole, name)
+        if told != getattr(quota.limits, name):
+            says = "tells no limit" if told is None else f"says {told:g}"
+            text += f" (the cloud {says}, and refused more)"
+        return text
+
+    def _may_try(self, name: str, wanted: Resources) -> bool:
+        """Whether one node may be tried beyond what refusals taught, and this is the one."""
+        quota, used = self._quotas[name], self._quota_used[name]
+        return (
+            quota.one_more
+            and wanted.instances == 1
+            and name not in self._tried
+            and not quota.whole.short_of(used, wanted)
         )
 
     def zone_nodes(self, provider: ProviderView, az: str | None) -> int:
@@ -125,21 +195,26 @@ class Room:
     ) -> bool:
         """Whether these would fit once *gone*, and all that is being deleted, is gone."""
         quota = self._quotas[provider.quota]
-        freed = sum((node.shape.resources for node in gone), self._freeing[provider.quota])
+        going = sum((node.shape.resources for node in gone), self._freeing[provider.quota])
         total = sum((offer.shape.resources for offer in offers), NOTHING)
-        left = self._quota_used[provider.quota] - freed
+        left = self._quota_used[provider.quota] - going
         if quota.limits.short_of(left, total):
             return False
         for pool in provider.pools:
             mine = [
-                node.shape.resources
+                node
                 for node in (*gone, *self._pool_freeing)
                 if (node.provider, node.pool) == (provider.name, pool.name)
             ]
             wanted = sum((o.shape.resources for o in offers if o.pool == pool.name), NOTHING)
-            used = self.pool_used(provider, pool) - sum(mine, pool.freeing)
-            if pool.limits.short_of(used, wanted):
+            freed = sum((node.shape.resources for node in mine), pool.freeing)
+            if pool.limits.short_of(self.pool_used(provider, pool) - freed, wanted):
                 return False
+            for label, most in pool.label_limits.items():
+                count = sum(o.pool == pool.name and o.label == label for o in offers)
+                stays = self._of_label(provider, pool, label) - pool.label_freeing.get(label, 0)
+                if count and stays - sum(node.label == label for node in mine) + count > most:
+                    return False
         return True
 
     def free(self, provider: ProviderView, node: Node) -> None:
@@ -153,7 +228,15 @@ class Room:
         self._launching[provider.name] = self._launching.get(provider.name, 0) + len(offers)
         zone = provider.name, az
         self._zone_nodes[zone] = self._zone_nodes.get(zone, 0) + len(offers)
+        quota = self._quotas[provider.quota]
+        if quota.one_more and offers:
+            total = sum((offer.shape.resources for offer in offers), NOTHING)
+            if quota.limits.short_of(self._quota_used[provider.quota], total):
+                self._tried.add(provider.quota)
+        self.claims.take_labels(offer.label for offer in offers)
         for offer in offers:
+            self._label_taken[provider.name, offer.pool, offer.label] += 1
+            self._probed.update(held.key for held in _over(_pool(provider, offer.pool), offer, az))
             key = provider.name, offer.pool
             if key not in self._pool_used:
                 self._pool_used[key] = _pool(provider, offer.pool).used
@@ -168,7 +251,9 @@ class Room:
             self._pool_used[key] = used + offer.shape.resources
             self._quota_used[provider.quota] += offer.shape.resources
 
-    def could_ever(self, provider: ProviderView, labels: Sequence[str]) -> str:
+    def could_ever(
+        self, provider: ProviderView, labels: Sequence[str], tenant: str | None = None
+    ) -> str:
         """Why an empty project would not hold these either; "" if it would.
 
         A label is reckoned with its smallest offer, and all pools that have it together. A
@@ -176,17 +261,40 @@ class Room:
         """
         total = NOTHING
         for label, count in Counter(labels).items():
-            offers = [p.offers[label] for p in provider.pools if label in p.offers]
+            pools = [pool for pool in provider.pools if label in pool.offers]
+            offers = [pool.offers[label] for pool in pools]
             least = min(offers, key=lambda o: (o.shape.resources.cores, o.shape.resources.ram_mib))
-            total += sum([least.shape.resources] * count, NOTHING)
-            most = [p.limits.instances for p in provider.pools if label in p.offers]
-            if None not in most and 0 < sum(n for n in most if n is not None) < count:
-                return f"the pools together allow {sum(n or 0 for n in most):g} {label}"
-        limits = self._quotas[provider.quota].limits
+            wanted = sum([least.shape.resources] * count, NOTHING)
+            total += wanted
+            if too_much := _too_much_for(pools, label, count, wanted):
+                return too_much
+        limits = self._quotas[provider.quota].whole
         short = [n for n in limits.short_of(NOTHING, total) if getattr(limits, n)]
-        if not short:
-            return ""
-        return f"the whole quota is {_amounts(limits, short)}, {_amounts(total, short)} wanted"
+        if short and not all(pool.ignores_quota for pool in provider.pools):
+            return f"the whole quota is {_amounts(limits, short)}, {_amounts(total, short)} wanted"
+        return self.claims.tenant_never(tenant, total)
+
+
+def _too_much_for(pools: Sequence[PoolView], label: str, count: int, wanted: Resources) -> str:
+    """Why these pools together would not hold so many of a label though they were empty."""
+    for name in ("instances", "cores", "ram_mib"):
+        limits = [getattr(pool.limits, name) for pool in pools]
+        if None not in limits and 0 < sum(limits) < getattr(wanted, name):
+            return (
+                f"the pools together allow {sum(limits):g} {name}, {getattr(wanted, name)} wanted"
+                f" for {count} {label}"
+            )
+    most = [pool.label_limits.get(label) for pool in pools]
+    if None not in most and 0 < (allowed := sum(n or 0 for n in most)) < count:
+        return f"the pools together allow {allowed} {label} (max-servers), {count} wanted"
+    return ""
+
+
+def _over(pool: PoolView, offer: Offer, az: str | None) -> Iterator[Held]:
+    """The breakers over an offer that are not closed."""
+    if (spot := pool.spots_held.get((offer.shape.flavor_id, az))) is not None:
+        yield spot
+    yield from pool.labels_held.get(offer.label, ())
 
 
 def _pool(provider: ProviderView, name: str) -> PoolView:

@@ -14,8 +14,9 @@ from trellis.model.quota import Limits, Resources
 from trellis.model.request import NodeRequest
 from trellis.spi.provider import Offer
 
-QueueShape = tuple[tuple[str, ...], str | None, tuple[str, ...]]
-"""What makes two waiting requests alike: labels, the provider they insist on, who declined."""
+QueueShape = tuple[tuple[str, ...], str | None, tuple[str, ...], str | None]
+"""What makes two waiting requests alike: labels, the provider they insist on, who declined, and
+the tenant, whose limits they share."""
 
 Spot = tuple[str, str | None]
 """A flavor's id and a zone: what capacity is short of."""
@@ -24,7 +25,7 @@ Spot = tuple[str, str | None]
 def queue_shape(request: NodeRequest) -> QueueShape:
     """The queue a waiting request stands in."""
     declined = tuple(sorted(d.provider for d in request.declined))
-    return request.ask.labels, request.ask.provider, declined
+    return request.ask.labels, request.ask.provider, declined, request.ask.tenant
 
 
 def queue_key(request: NodeRequest) -> tuple[int, float, RequestId]:
@@ -34,10 +35,21 @@ def queue_key(request: NodeRequest) -> tuple[int, float, RequestId]:
 
 @attrs.frozen(kw_only=True)
 class Held:
-    """Something left alone until a moment, and why."""
+    """A breaker that is not closed, as a pass has to keep to it.
 
-    until: float
+    Attributes:
+        key: what tells it from others; one placement of a pass is its probe, not more.
+        reason: why it is not closed and when it may be, in words.
+        turn: something that a request waits for may go now, as its probe.
+        shelf_turn: something that is kept ready may.
+        left_s: seconds until a probe may go, if none is under way.
+    """
+
+    key: str
     reason: str
+    turn: bool = False
+    shelf_turn: bool = False
+    left_s: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +60,11 @@ class PoolView:
         freeing: the part of what its nodes use that is being deleted.
         missing: labels it is configured for and cannot make now, and why.
         ignores_quota: the cloud's own quota figures are wrong for it and not asked.
-        spots_held: flavor and zone held back after the cloud had no capacity for them.
-        labels_held: labels held back after launches of them failed one after the other.
+        spots_held: flavors and zones for which the cloud had no capacity.
+        labels_held: by label, all else that holds its launches back.
+        label_limits: most nodes of a label in the pool, where there is a limit.
+        label_used: how many nodes of each label the pool has.
+        label_freeing: how many of those are being deleted.
     """
 
     name: str
@@ -60,7 +75,10 @@ class PoolView:
     missing: Mapping[str, str] = attrs.field(factory=dict)
     ignores_quota: bool = False
     spots_held: Mapping[Spot, Held] = attrs.field(factory=dict)
-    labels_held: Mapping[str, Held] = attrs.field(factory=dict)
+    labels_held: Mapping[str, Sequence[Held]] = attrs.field(factory=dict)
+    label_limits: Mapping[str, int] = attrs.field(factory=dict)
+    label_used: Mapping[str, int] = attrs.field(factory=dict)
+    label_freeing: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -96,14 +114,37 @@ class QuotaView:
     """One project's quota: the limits, and all that is spoken for, by us or by others.
 
     Attributes:
+        limits: what may be used: as the cloud tells it, or lower where refusals taught better.
+        told: the limits as the cloud tells them; None if they are the same.
         freeing: the part of it that is being deleted.
         refused: why it is held to be full after the cloud refused a create; "" if it is not.
+        one_more: one node more than `limits` allows may be tried, inside of what the cloud tells.
     """
 
     limits: Limits
     used: Resources
+    told: Limits | None = None
     freeing: Resources = attrs.field(factory=Resources)
     refused: str = ""
+    one_more: bool = False
+
+    @property
+    def whole(self) -> Limits:
+        """The limits as the cloud tells them: what could be used one day."""
+        return self.limits if self.told is None else self.told
+
+
+@attrs.frozen(kw_only=True)
+class TenantView:
+    """One tenant of the configuration: its limits, and what it holds of them.
+
+    Attributes:
+        share: its weight among tenants that wait at once; None is 1 where others have one.
+    """
+
+    limits: Limits
+    used: Resources
+    share: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +173,11 @@ class Snapshot:
         launches_left: how many launches the budget of this minute still allows.
         hashes: for provider, pool and label, what its nodes are made from now; an idle node
             made from anything else is replaced.
+        tenants: those that the configuration names.
+        tenant_nodes: how many nodes every tenant holds; "" stands for requests without one.
+        label_limits: most nodes of a label over all providers, where there is a limit.
+        label_used: how many nodes of each label are not proved gone.
+        label_freeing: how many of those are being deleted.
     """
 
     now: float
@@ -146,6 +192,11 @@ class Snapshot:
     orphans: Sequence[Node] = ()
     max_ready_age_s: Mapping[str, float] = attrs.field(factory=dict)
     hashes: Mapping[tuple[str, str, str], str] = attrs.field(factory=dict)
+    tenants: Mapping[str, TenantView] = attrs.field(factory=dict)
+    tenant_nodes: Mapping[str, int] = attrs.field(factory=dict)
+    label_limits: Mapping[str, int] = attrs.field(factory=dict)
+    label_used: Mapping[str, int] = attrs.field(factory=dict)
+    label_freeing: Mapping[str, int] = attrs.field(factory=dict)
     starve_after_s: float = 600.0
     recheck_after_s: float = 600.0
 

@@ -18,7 +18,7 @@ class Door:
     def __init__(self) -> None:
         self._core: Core | None = None
         self._opened = trio.Event()
-        self._callers: list[trio.CancelScope] = []
+        self._callers: dict[trio.CancelScope, None] = {}
 
     @property
     def core(self) -> Core | None:
@@ -33,7 +33,9 @@ class Door:
     def shut(self) -> None:
         """It has died: whoever waits for an answer never gets it."""
         self._core = None
-        self._opened = trio.Event()
+        # One that was never opened has callers before it already.
+        if self._opened.is_set():
+            self._opened = trio.Event()
         for scope in self._callers:
             scope.cancel()
 
@@ -46,11 +48,11 @@ class Door:
                 continue
             try:
                 with trio.CancelScope() as scope:
-                    self._callers.append(scope)
+                    self._callers[scope] = None
                     try:
                         return await ask(core.port)
                     finally:
-                        self._callers.remove(scope)
+                        del self._callers[scope]
             except StoreFailedError:
                 pass
             await trio.sleep(0.1)

@@ -32,10 +32,11 @@ def hunt(
     # Spawned, not forked: a fork would share the parent's Trio and its random state.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_signals) as pool:
-        tasks = [pool.submit(simulate, scenario, number) for number in numbers]
         try:
-            for task in as_completed(tasks):
+            # Nobody keeps the tasks: each holds its outcome, and of thousands they fill the memory.
+            for task in as_completed([pool.submit(simulate, scenario, x) for x in numbers]):
                 yield task.result()
+                del task
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():

@@ -1,67 +1,31 @@
 """What is simulated: clouds, a configuration, demand, faults and kills. All but the seed."""
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
 from trellis.sim.cloud.spec import (
     CloudSpec,
     Faults,
-    FaultWindow,
+    Latency,
     Lognormal,
-    Outage,
-    OutageKind,
     Quota,
     RateLimit,
+    RetryAfter,
     Strangers,
     direct_networks,
     floating_networks,
 )
+from trellis.sim.cloud_windows import EVERYWHERE, windows
+from trellis.sim.demand import DemandSpec
+from trellis.sim.host import HostFaults
+from trellis.sim.only import Only
+from trellis.sim.prices import Prices
+from trellis.sim.road_windows import EVERYWHERE as CALLS_EVERYWHERE
+from trellis.sim.road_windows import outages
 
 MINUTE: Final = 60.0
-DEFAULT_LABELS: Final = ("small", "large")
-
-
-def between(least: float, most: float) -> Callable[[Any, Any, Any], None]:
-    """Refuse a number outside of these bounds."""
-
-    def check(_instance: object, _field: object, value: float) -> None:
-        if not least <= value <= most:
-            raise ValueError(f"must be from {least:g} to {most:g}, not {value:g}")
-
-    return check
-
-
-def _weights(_instance: object, _field: object, value: tuple[float, ...]) -> None:
-    if not 1 <= len(value) <= 100 or not all(0.0 <= x < math.inf for x in value) or not sum(value):
-        raise ValueError("must be the chances of one, two, three … nodes, one at least above 0")
-
-
-@attrs.frozen(kw_only=True)
-class DemandSpec:
-    """Who asks for what, and what becomes of it; times in seconds.
-
-    Attributes:
-        requests: how many are filed in all.
-        every_s: mean time between two of them.
-        sizes: chances of one, two, three … nodes in a request.
-        cancel: chance that a request is cancelled, at a moment drawn from its first minutes.
-        use: how long its nodes are used.
-        labels: labels to choose from, alike for all nodes of a request or mixed.
-        expire: chance that the requestor dies and its lease runs out.
-    """
-
-    requests: int = attrs.field(validator=between(1, 1_000_000))
-    every_s: float = attrs.field(validator=between(0.001, 86_400.0))
-    sizes: tuple[float, ...] = attrs.field(default=(0.7, 0.2, 0.1), validator=_weights)
-    cancel: float = attrs.field(default=0.08, validator=between(0.0, 1.0))
-    expire: float = attrs.field(default=0.03, validator=between(0.0, 1.0))
-    use: Lognormal = attrs.field(factory=lambda: Lognormal(120.0, 600.0))
-    labels: tuple[str, ...] = attrs.field(
-        default=DEFAULT_LABELS, validator=attrs.validators.min_len(1)
-    )
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +34,11 @@ class Scenario:
 
     Attributes:
         configuration: text of a ``trellis.yaml``; its clouds are named as `clouds`.
+        demand: who asks for what; with `more_demand`, the streams of it.
+        prices: what servers cost, for the report.
+        only: what is left of it where it has been shrunk; None is all.
         kills: how many times the daemon is killed.
+        host: what goes wrong on the daemon's own host.
         changes: how many times the configuration is changed under way; it is the one given
             again when the faults end.
         faults_end: age of the clouds at which every fault is over and no kill comes any more.
@@ -87,30 +55,48 @@ class Scenario:
     patience_s: float = 30 * MINUTE
     settle_s: float = 75 * MINUTE
     changes: int = 0
+    more_demand: tuple[DemandSpec, ...] = ()
+    prices: Prices | None = None
+    only: Only | None = None
+    host: HostFaults = attrs.field(factory=HostFaults)
+
+    @property
+    def streams(self) -> tuple[DemandSpec, ...]:
+        """All streams of demand."""
+        return (self.demand, *self.more_demand)
 
 
 _VOLUME: Final = {"alpha": ", boot-from-volume: true, volume-size: 20"}
-"""By cloud, what its label ``large`` boots from."""
+"""By provider, what its label ``large`` boots from."""
 
 
-def _configuration(pools: Mapping[str, tuple[int, str]]) -> str:
+@attrs.frozen(kw_only=True)
+class _Place:
+    """One provider of a built-in story: its cloud, how many servers, on which network."""
+
+    cloud: str
+    most: int
+    network: str = "public"
+
+
+def _configuration(places: Mapping[str, _Place]) -> str:
     providers = "".join(
         f"""
-  - name: {cloud}
+  - name: {name}
     type: openstack
-    cloud: {cloud}
+    cloud: {place.cloud}
     region-name: RegionOne
     sweep: delete
     launch-timeout: 600
     boot-timeout: 120
     pools:
       - name: main
-        max-servers: {most}
-        networks: [{network}]
+        max-servers: {place.most}
+        networks: [{place.network}]
         labels:
           - {{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}}
-          - {{name: large, cloud-image: tiny, flavor-name: ci-2c-4g{_VOLUME.get(cloud, "")}}}"""
-        for cloud, (most, network) in pools.items()
+          - {{name: large, cloud-image: tiny, flavor-name: ci-2c-4g{_VOLUME.get(name, "")}}}"""
+        for name, place in places.items()
     )
     return f"""
 deployment: sim
@@ -122,11 +108,6 @@ providers:{providers}
 
 
 _TROUBLE: Final = Faults(
-    lose_answer=0.02,
-    lose_request=0.01,
-    appear_late=0.3,
-    appear_late_s=(20.0, 110.0),
-    server_error=0.02,
     boot_error=0.02,
     no_valid_host=0.01,
     stuck_build=0.005,
@@ -139,16 +120,17 @@ _TROUBLE: Final = Faults(
     stuck_volume=0.05,
     stuck_volume_s=300.0,
     list_lag_s=2.0,
+    **EVERYWHERE,
+    **CALLS_EVERYWHERE,
 )
 
 
 def rough() -> Scenario:
-    """Three clouds with every fault of the core, strangers, outages, and kills.
+    """Five clouds with every fault of the core, strangers, outages, and kills.
 
-    On alpha the label ``large`` boots from volumes.
+    On alpha the label ``large`` boots from volumes. Two providers share epsilon's one project.
     """
     end = 8 * MINUTE
-    trouble = (FaultWindow(start=0.0, end=end, faults=_TROUBLE),)
     return Scenario(
         name="rough",
         clouds=(
@@ -161,16 +143,24 @@ def rough() -> Scenario:
                 strangers=Strangers(
                     servers_at_start=3, volumes_at_start=2, every_s=120.0, stay_s=300.0
                 ),
-                fault_windows=trouble,
+                fault_windows=windows("alpha", _TROUBLE, end),
             ),
             CloudSpec(
                 name="beta",
                 number=1,
                 networks=floating_networks(),
                 quota=Quota(instances=70, cores=150, ram_mib=500_000, floating_ips=56),
-                fault_windows=trouble,
+                fault_windows=windows("beta", _TROUBLE, end),
+                outages=outages("beta"),
                 rate_limits=(RateLimit(calls=20.0, per_s=1.0),),
-                strangers=Strangers(servers_at_start=1, floating_ips_at_start=2),
+                strangers=Strangers(
+                    servers_at_start=1,
+                    floating_ips_at_start=2,
+                    every_s=30.0,
+                    stay_s=20.0,
+                    same_name=0.5,
+                    other_deployment=0.5,
+                ),
             ),
             CloudSpec(
                 name="gamma",
@@ -178,21 +168,53 @@ def rough() -> Scenario:
                 networks=direct_networks(),
                 quota=Quota(instances=90, cores=160, ram_mib=500_000),
                 capacity=78,
-                fault_windows=trouble,
-                rate_limits=(RateLimit(calls=10.0, per_s=1.0, status=413),),
-                outages=(
-                    Outage(start=60.0, end=150.0, kind=OutageKind.HANG),
-                    Outage(start=190.0, end=230.0, kind=OutageKind.REFUSE),
-                    Outage(start=270.0, end=310.0, kind=OutageKind.GATEWAY),
-                ),
+                fault_windows=windows("gamma", _TROUBLE, end),
+                rate_limits=(RateLimit(calls=10.0, per_s=1.0, status=413, says=RetryAfter.ABSURD),),
+                outages=outages("gamma"),
+            ),
+            CloudSpec(
+                name="delta",
+                number=3,
+                zones=("z1", "z2", "z3"),
+                networks=direct_networks(),
+                quota=Quota(instances=60, cores=100, ram_mib=300_000),
+                page=20,
+                fault_windows=windows("delta", _TROUBLE, end),
+                outages=outages("delta"),
+            ),
+            CloudSpec(
+                name="epsilon",
+                number=4,
+                networks=direct_networks(),
+                quota=Quota(instances=60, cores=110, ram_mib=300_000),
+                latency=Latency(post=Lognormal(1.5, 4.0)),
+                fault_windows=windows("epsilon", _TROUBLE, end),
+                outages=outages("epsilon"),
             ),
         ),
         configuration=_configuration(
-            {"alpha": (100, "public"), "beta": (60, "ci-net"), "gamma": (90, "public")}
+            {
+                "alpha": _Place(cloud="alpha", most=100),
+                "beta": _Place(cloud="beta", most=60, network="ci-net"),
+                "gamma": _Place(cloud="gamma", most=90),
+                "delta": _Place(cloud="delta", most=60),
+                "epsilon-1": _Place(cloud="epsilon", most=40),
+                "epsilon-2": _Place(cloud="epsilon", most=40),
+            }
         ),
-        demand=DemandSpec(requests=260, every_s=1.0, use=Lognormal(60.0, 240.0)),
-        kills=8,
+        demand=DemandSpec(requests=720, every_s=0.6, use=Lognormal(40.0, 200.0)),
+        kills=20,
         changes=4,
+        host=HostFaults(
+            clock_jump=2,
+            clock_set_while_down=1,
+            clock_drift=0.001,
+            disk_full=1,
+            disk_read_only=1,
+            disk_slow=1,
+            store_busy=1,
+            password_rotated=2,
+        ),
         faults_end=end,
     )
 
@@ -204,7 +226,9 @@ def calm() -> Scenario:
         attrs.evolve(cloud, fault_windows=(), outages=(), strangers=Strangers(), rate_limits=())
         for cloud in base.clouds
     )
-    return attrs.evolve(base, name="calm", clouds=clouds, kills=0, changes=0, faults_end=0.0)
+    return attrs.evolve(
+        base, name="calm", clouds=clouds, host=HostFaults(), kills=0, changes=0, faults_end=0.0
+    )
 
 
 SCENARIOS: Final = {"rough": rough, "calm": calm}

@@ -1,7 +1,7 @@
 """A scenario of one's own, from a YAML file; all times in it are seconds.
 
 The clouds are written as `CloudSpec` has them, with dashes for underscores; the configuration
-is a ``trellis.yaml`` written inline, or the path of one.
+is a ``trellis.yaml`` written inline, or the path of one. Demand is one stream or a list of them.
 """
 
 from pathlib import Path
@@ -10,14 +10,26 @@ from typing import Any, Final
 import attrs
 import yaml
 
-from trellis.config.document import Entry, Fault, Mapping, Scalar, Sequence, Tree
+from trellis.config.document import Entry, Fault, Mapping, Scalar, Sequence
 from trellis.config.document import Path as KeyPath
 from trellis.config.loading import faults_within, in_order, load, read_tree
 from trellis.config.structure import INVALID, Structurer, near, plain
 from trellis.errors import ConfigError
 from trellis.plugin_host import PluginHost, built_in_plugins
 from trellis.sim.cloud.spec import CloudSpec
-from trellis.sim.scenario import DEFAULT_LABELS, DemandSpec, Scenario, between
+from trellis.sim.demand import DemandSpec, between
+from trellis.sim.demand_file import load_arrivals
+from trellis.sim.host import HostFaults
+from trellis.sim.only import Only
+from trellis.sim.prices import Prices
+from trellis.sim.scenario import Scenario
+from trellis.sim.scenario_names import (
+    demand_faults,
+    labels_of,
+    mappings,
+    prices_faults,
+    text_of,
+)
 from trellis.spi.registry import ProviderRegistry
 
 _MOST_CLOUDS: Final = 16
@@ -34,13 +46,43 @@ def _clouds(_instance: object, _field: object, value: tuple[CloudSpec, ...]) -> 
             raise ValueError(f"two clouds have the {kind} {twice}")
 
 
+def _some_clouds(instance: object, field: object, value: tuple[CloudSpec, ...]) -> None:
+    if value:
+        _clouds(instance, field, value)
+
+
+Demand = DemandSpec | tuple[DemandSpec, ...]
+
+
+def _streams(_instance: object, _field: object, value: Any) -> None:
+    names = [stream.name for stream in value] if isinstance(value, tuple) else ["one"]
+    if not names:
+        raise ValueError("there must be one stream of demand at least")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two streams of demand have the name {twice!r}: give each its own")
+
+
 @attrs.frozen(kw_only=True)
-class _File:
-    clouds: tuple[CloudSpec, ...] = attrs.field(validator=_clouds)
-    configuration: Any
-    demand: DemandSpec
+class _Story:
+    """What goes on around clouds, configuration and demand.
+
+    Attributes:
+        prices: what servers cost, for the report.
+        kills: how many times the daemon is killed.
+        changes: how many times the configuration is changed under way.
+        host: what goes wrong on the daemon's own host, until `faults_end` and by a script.
+        faults_end: age of the clouds, in seconds, at which the last kill and the last change
+            have come and the clouds' faults should be over.
+        patience_s: every request must be fulfilled within so many seconds after that.
+        settle_s: so many seconds after the demand has ended, the clouds must hold nothing of
+            Trellis's.
+    """
+
+    prices: Prices | None = None
     kills: int = attrs.field(default=0, validator=between(0, 1000))
     changes: int = attrs.field(default=0, validator=between(0, 1000))
+    host: HostFaults = attrs.field(factory=HostFaults)
     faults_end: float = attrs.field(default=0.0, validator=between(0.0, _YEAR_S))
     patience_s: float = attrs.field(default=1800.0, validator=between(1.0, _YEAR_S))
     settle_s: float = attrs.field(default=4500.0, validator=between(1.0, _YEAR_S))
@@ -51,15 +93,54 @@ class _File:
 
 
 @attrs.frozen(kw_only=True)
+class ScenarioFile(_Story):
+    """A story: clouds, a configuration, who asks for what, and what goes wrong.
+
+    Attributes:
+        clouds: the simulated clouds, 1 to 16.
+        configuration: a ``trellis.yaml``, written here or named as a path. Its providers name
+            the clouds above.
+        demand: one stream of requests, or a list of them.
+        only: what is left of a story that was shrunk; written by Trellis.
+    """
+
+    clouds: tuple[CloudSpec, ...] = attrs.field(validator=_clouds)
+    configuration: Any
+    demand: Demand = attrs.field(validator=_streams)
+    only: Only | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Assumptions(_Story):
+    """What a file says of the world around a configuration that is given elsewhere.
+
+    Attributes:
+        clouds: those that are known; the others are made up.
+        demand: None if the file has none.
+    """
+
+    clouds: tuple[CloudSpec, ...] = attrs.field(default=(), validator=_some_clouds)
+    configuration: Any = None
+    demand: Demand | None = attrs.field(default=None, validator=_streams)
+
+    @property
+    def streams(self) -> tuple[DemandSpec, ...]:
+        """All streams of demand; empty if the file has none."""
+        return as_streams(self.demand) if self.demand is not None else ()
+
+
+@attrs.frozen(kw_only=True)
 class _CloudsFile:
     clouds: tuple[CloudSpec, ...] = attrs.field(validator=_clouds)
     configuration: Any = None
     demand: Any = None
+    prices: Any = None
     kills: Any = None
     changes: Any = None
     faults_end: Any = None
     patience_s: Any = None
     settle_s: Any = None
+    only: Any = None
 
 
 @attrs.frozen(kw_only=True)
@@ -107,25 +188,82 @@ def load_scenario(path: Path) -> Scenario:
     Raises:
         ConfigError: with every fault that can be seen at once, in the order of the file.
     """
-    tree, faults = read_tree(path)
-    _number_clouds(tree)
-    structurer = Structurer(folder=path.parent)
-    found = structurer.instance(tree, _File, ())
-    faults += structurer.faults
+    found, tree, faults = _read(path, ScenarioFile)
     text = _configuration(tree, path, faults) or ""
+    demand = _with_arrivals(found, tree, path, faults)
     if faults or found is INVALID:
         raise ConfigError(in_order(faults, str(path)))
     return Scenario(
         name=path.stem,
         clouds=found.clouds,
         configuration=text,
-        demand=found.demand,
+        demand=demand[0],
+        more_demand=demand[1:],
+        prices=found.prices,
         kills=found.kills,
         changes=found.changes,
+        host=found.host,
         faults_end=found.faults_end,
         patience_s=found.patience_s,
         settle_s=found.settle_s,
+        only=found.only,
     )
+
+
+def load_assumptions(path: Path, configuration: Path) -> Assumptions:
+    """Read what a file says of clouds, demand and prices, for a configuration that is elsewhere.
+
+    Args:
+        path: the file. Each of its keys may be left out, and its ``configuration`` is not used.
+        configuration: the configuration file, which names labels and providers.
+
+    Raises:
+        ConfigError: with every fault that can be seen at once, in the order of the file.
+    """
+    found, tree, faults = _read(path, Assumptions)
+    settings, _ = read_tree(configuration)
+    faults += [*demand_faults(tree, settings), *prices_faults(tree, ())]
+    tree.entries["configuration"] = Entry(tree.mark, settings)
+    demand = _with_arrivals(found, tree, path, faults)
+    if faults or found is INVALID:
+        raise ConfigError(in_order(faults, str(path)))
+    assumptions: Assumptions = attrs.evolve(found, demand=demand or None)
+    return assumptions
+
+
+def as_streams(demand: Demand) -> tuple[DemandSpec, ...]:
+    """The streams of demand, be it one or several."""
+    return (demand,) if isinstance(demand, DemandSpec) else demand
+
+
+def _read(path: Path, kind: type) -> tuple[Any, Mapping, list[Fault]]:
+    tree, faults = read_tree(path)
+    _number_clouds(tree)
+    structurer = Structurer(folder=path.parent)
+    found = structurer.instance(tree, kind, ())
+    return found, tree, faults + structurer.faults
+
+
+def _with_arrivals(
+    found: Any, tree: Mapping, path: Path, faults: list[Fault]
+) -> tuple[DemandSpec, ...]:
+    """The streams, with the files of recorded arrivals read; faults of these end it at once."""
+    if found is INVALID or found.demand is None:
+        return ()
+    settings = tree.get("configuration")
+    if isinstance(settings, Scalar) and isinstance(settings.value, str):
+        settings, _ = read_tree(path.parent / settings.value)
+    names = labels_of(settings) if isinstance(settings, Mapping) else None
+    streams = []
+    for stream in as_streams(found.demand):
+        if isinstance(stream.arrivals, Path):
+            try:
+                arrivals = load_arrivals(stream.arrivals, names)
+            except ConfigError as error:
+                raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
+            stream = attrs.evolve(stream, arrivals=arrivals)
+        streams.append(stream)
+    return tuple(streams)
 
 
 def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None:
@@ -161,32 +299,19 @@ def _number_clouds(tree: Mapping) -> None:
 
 
 def _reference_faults(tree: Mapping, settings: Mapping, where: KeyPath) -> list[Fault]:
-    """Names that stand for nothing: a provider's cloud or region, a label in demand."""
+    """Names that stand for nothing: a cloud or region, a label in demand, a flavor in prices."""
     faults = []
-    clouds = {_text(x, "name"): x for x in _mappings(tree.get("clouds"))}
-    for index, provider in enumerate(_mappings(settings.get("providers"))):
+    clouds = {text_of(x, "name"): x for x in mappings(tree.get("clouds"))}
+    for index, provider in enumerate(mappings(settings.get("providers"))):
         path = (*where, "providers", index)
         cloud = provider.get("cloud")
-        name = _text(provider, "cloud")
+        name = text_of(provider, "cloud")
         if isinstance(cloud, Scalar) and name is not None and name not in clouds:
             message = f"the scenario has no cloud {name!r}{near(name, map(str, clouds))}"
             faults.append(Fault(cloud.mark, (*path, "cloud"), message))
         elif name in clouds:
             faults += _region_faults(provider, clouds[name], path)
-    labels = [text for x in _mappings(settings.get("labels")) if (text := _text(x, "name"))]
-    demand = tree.get("demand")
-    wanted = demand.get("labels") if isinstance(demand, Mapping) else None
-    if not isinstance(wanted, Sequence):
-        missing = [x for x in DEFAULT_LABELS if x not in labels]
-        if isinstance(demand, Mapping) and missing:
-            message = f"asks for the label {missing[0]!r}, which the configuration does not have"
-            faults.append(Fault(demand.mark, ("demand",), message))
-        return faults
-    for index, item in enumerate(wanted.items):
-        if isinstance(item, Scalar) and isinstance(item.value, str) and item.value not in labels:
-            message = f"the configuration has no label {item.value!r}{near(item.value, labels)}"
-            faults.append(Fault(item.mark, ("demand", "labels", index), message))
-    return faults
+    return [*faults, *demand_faults(tree, settings), *prices_faults(tree, clouds)]
 
 
 def _region_faults(provider: Mapping, cloud: Mapping, path: KeyPath) -> list[Fault]:
@@ -196,16 +321,6 @@ def _region_faults(provider: Mapping, cloud: Mapping, path: KeyPath) -> list[Fau
         message = f"its cloud has no region {region.value!r}, but {', '.join(map(str, names))}"
         return [Fault(region.mark, (*path, "region-name"), message)]
     return []
-
-
-def _mappings(tree: Tree | None) -> list[Mapping]:
-    items = tree.items if isinstance(tree, Sequence) else []
-    return [item for item in items if isinstance(item, Mapping)]
-
-
-def _text(tree: Mapping, key: str) -> str | None:
-    value = tree.get(key)
-    return value.value if isinstance(value, Scalar) and isinstance(value.value, str) else None
 
 
 def _builtin_types() -> ProviderRegistry:

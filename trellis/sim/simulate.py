@@ -2,8 +2,9 @@
 
 import gc
 import hashlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -11,31 +12,51 @@ from typing import Final
 
 import attrs
 import trio
-import trio.testing
 from trio._core import _run
 
 from trellis.accounts import Accounts
 from trellis.config import Configuration, parse
-from trellis.control.core import run_core
+from trellis.control.core import Core, run_core
 from trellis.errors import FencedError, StoreFailedError
 from trellis.openstack.clouds import CloudConfig
 from trellis.plugin_host import PluginHost, built_in_plugins
-from trellis.sim.alarms import heard_by
+from trellis.sim.alarms import called_for, heard_by
+from trellis.sim.catalogue import Struck
 from trellis.sim.changes import altered
+from trellis.sim.clock import VirtualClock
 from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import What
+from trellis.sim.cloud.truth import LooseView, ServerView
 from trellis.sim.door import Door
-from trellis.sim.mortal import Mortal, MortalLog
+from trellis.sim.host import Host
+from trellis.sim.mortal import Mortal, MortalLog, living
+from trellis.sim.only import Only
 from trellis.sim.oracle import Violation, judge
-from trellis.sim.requestors import Requestors, Transcript
+from trellis.sim.points import Passes
+from trellis.sim.report import Report, make_report
+from trellis.sim.requestors import Requestors
 from trellis.sim.scenario import Scenario
+from trellis.sim.told import Moment, timeline
+from trellis.sim.transcript import Transcript
+from trellis.sim.version import simulation_version
 from trellis.spi.registry import ProviderRegistry
-from trellis.store.simulated import SimulatedLog
 from trellis.world import World
 
 EPOCH: Final = 1_767_225_600.0
 """The wall clock's time when a simulation begins, 2026-01-01."""
-MOST_CROSSINGS: Final = 6000
+MOST_CROSSINGS: Final = 300
+MOST_STEPS: Final = 4000
+STEPS_OF_A_START: Final = 400
+AT_START: Final = 0.3
+"""Share of the kills that are meant for a daemon which has only just been started."""
+NAMED: Final = 0.7
+"""Share of the kills at seams and awaits whose point is chosen by its name."""
+OVERDUE_S: Final = 15.0
+"""A kill at a point that is not passed for so long comes at the next seam, then at a moment."""
+LAST_KILL: Final = 0.9
+"""The last kill comes in this part of the time until the faults end, so that all of them do."""
+QUIET_S: Final = 660.0
+DOWN_MOSTLY_S: Final = 5.0
 DOWN_AT_MOST_S: Final = 40.0
 _DELETE: Final = "DELETE compute /servers/*"
 
@@ -48,6 +69,12 @@ class Outcome:
         trace: hash of all that happened; equal for equal runs.
         lives: servers that were made and are gone again.
         figures: counts and times, by name; ``real_s`` alone is not of the simulated world.
+        struck: how often each fault of the catalogue took effect.
+        kill_points: at which points kills landed, and how many (`trellis.sim.points`).
+        passed: how often each point was passed; awaits only while they were looked at.
+        timeline: what is written down of the first violation's things, a line a moment.
+        version: which simulation told it; another one may tell another story of this seed.
+        report: waits, use of the clouds, cost and calls; None of a made-up outcome.
     """
 
     seed: int
@@ -56,15 +83,20 @@ class Outcome:
     violations: tuple[Violation, ...]
     lives: int
     figures: dict[str, float]
+    struck: Struck = attrs.field(factory=Struck)
+    kill_points: Passes = attrs.field(factory=Passes)
+    passed: Passes = attrs.field(factory=Passes)
+    timeline: tuple[str, ...] = ()
+    version: str = attrs.field(factory=simulation_version)
+    report: Report | None = None
 
 
 def simulate(scenario: Scenario, seed: int) -> Outcome:
     """Run one seed to its end."""
     run = _Run(scenario, seed)
-    with _deterministic(seed), heard_by(run.alarm):
+    with _deterministic(seed), heard_by(run.alarm, no_bugs=called_for(scenario)):
         began = time.perf_counter()
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        outcome = trio.run(run.main, clock=clock)
+        outcome = trio.run(run.main, clock=VirtualClock())
         real_s = round(time.perf_counter() - began, 2)
         return attrs.evolve(outcome, figures={**outcome.figures, "real_s": real_s})
 
@@ -87,6 +119,16 @@ def _deterministic(seed: int) -> Iterator[None]:
         _run._r.setstate(before[1])
 
 
+def demand_chance(seed: int) -> Random:
+    """The chance from which a seed's demand is drawn (`trellis.sim.demand.wanted`)."""
+    return _chance(seed, "demand")
+
+
+def _chance(seed: int, purpose: str) -> Random:
+    """A source of chance of its own: what is left out of a story changes no other's."""
+    return Random(f"{seed}:{purpose}")
+
+
 def builtin_types() -> ProviderRegistry:
     """The provider types that come with Trellis; a simulation loads no entry points."""
     return PluginHost(built_in_plugins()).providers
@@ -97,16 +139,33 @@ class _Run:
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self._scenario, self._seed = scenario, seed
-        self._random = Random(f"{scenario.name}:{seed}")
+        self._only = scenario.only or Only()
         self._registry = builtin_types()
         self._original = self._configuration = self._read_configuration()
         self._changed = trio.Event()
         self._clouds: dict[str, SimCloud] = {}
         self._door = Door()
         self._mortal: Mortal | None = None
-        self._requestors = Requestors(scenario.demand, self._door, self._branch())
+        self._requestors = Requestors(
+            scenario.streams, self._door, demand_chance(seed), only=self._only.requests
+        )
         self._kills = 0
+        self._born = trio.Event()
+        self._passed, self._killed = Passes(), Passes()
+        self.struck = Struck()
+        """Faults of the host's that took effect; the clouds' are in their ledgers."""
+        self._host = Host(
+            scenario.host,
+            until=LAST_KILL * scenario.faults_end,
+            true_time=_wall,
+            clouds=self._clouds,
+            kill=self._kill_now,
+            struck=self.struck,
+            chance=self._chance("host"),
+        )
         self._alarms: list[Violation] = []
+        self._moments: list[Moment] = []
+        self._reported: frozenset[str] = frozenset()
 
     def alarm(self, story: str) -> None:
         """Take down a bug that a living daemon logged."""
@@ -120,32 +179,35 @@ class _Run:
             text, self._registry, file=f"scenario {self._scenario.name}", folder=Path()
         ).configuration
 
-    def _branch(self) -> Random:
-        return Random(self._random.getrandbits(64))
+    def _chance(self, purpose: str) -> Random:
+        return _chance(self._seed, purpose)
 
     # ------------------------------------------------------------------------- the story
 
     async def main(self) -> Outcome:
         """Demand, faults and kills; then quiet; then the verdict."""
         for spec in self._scenario.clouds:
-            self._clouds[spec.name] = SimCloud(spec, wall=_wall, random=self._branch())
+            self._clouds[spec.name] = SimCloud(
+                spec, wall=_wall, random=self._chance(f"cloud {spec.name}")
+            )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._daemon, self._branch())
-            nursery.start_soon(self._killer, self._branch())
-            nursery.start_soon(self._changer, self._branch())
+            nursery.start_soon(self._daemon, self._chance("daemon"))
+            nursery.start_soon(self._killer, self._chance("kills"))
+            nursery.start_soon(self._changer, self._chance("changes"))
+            nursery.start_soon(self._host.run)
             await self._demand()
             await trio.sleep_until(max(trio.current_time(), self._scenario.faults_end))
             await self._stop_demand()
             await self._until_quiet()
+            self._reported = self._leaks()
             nursery.cancel_scope.cancel()
         return self._outcome()
 
     async def _demand(self) -> None:
         """Let the requestors work; those who are never served must not hold up the verdict."""
-        demand = self._scenario.demand
-        last = max(demand.requests * demand.every_s * 2, self._scenario.faults_end)
-        with trio.move_on_after(last + 2 * self._scenario.patience_s):
-            await self._requestors.run()
+        await self._requestors.run(
+            not_before=self._scenario.faults_end, patience_s=2 * self._scenario.patience_s
+        )
 
     async def _stop_demand(self) -> None:
         """Nobody wants ready nodes any more: the daemon goes on with none configured.
@@ -155,47 +217,66 @@ class _Run:
         if not any(x.min_ready for x in self._configuration.labels):
             return
         labels = tuple(attrs.evolve(x, min_ready=0) for x in self._configuration.labels)
-        self._configuration = attrs.evolve(self._configuration, labels=labels)
+        # The first one too: at this very moment it may be the one to come back to.
+        self._original = self._configuration = attrs.evolve(self._original, labels=labels)
         if self._mortal is not None:
             self._mortal.kill()
 
     async def _until_quiet(self) -> None:
-        """Wait until the clouds hold nothing of ours, or time is up."""
+        """Wait until the clouds hold nothing of ours for a while, or time is up.
+
+        What was taken for gone may still come: ghosts have their time to appear. And what can
+        only be reported has been looked for by then.
+        """
         with trio.move_on_after(self._scenario.settle_s):
+            quiet_since = trio.current_time()
             # Nothing in a cloud tells who looks from outside, and looking costs nothing here.
-            while any(  # noqa: ASYNC110
-                server.who == cloud.spec.credentials.username
-                for cloud in self._clouds.values()
-                for server in cloud.servers()
-            ):
+            while True:  # noqa: ASYNC110
                 await trio.sleep(30.0)
-            # What was taken for gone may still come: ghosts have their time to appear.
-            await trio.sleep(600.0)
+                if any(map(_holds_ours, self._clouds.values())):
+                    quiet_since = trio.current_time()
+                elif trio.current_time() >= quiet_since + QUIET_S:
+                    break
+
+    def _leaks(self) -> frozenset[str]:
+        """Ids of what the daemon reports as leaks, as an operator sees it."""
+        core = self._door.core
+        leaks = core.operator.leaks() if core is not None else ()
+        return frozenset(leak.external_id for leak in leaks)
 
     # ------------------------------------------------------------------------ the daemon
 
     async def _daemon(self, chance: Random) -> None:
         """Start the daemon again and again, each time on what the last one left."""
-        log: SimulatedLog = MortalLog(Random(chance.getrandbits(64)))
+        log = MortalLog(Random(chance.getrandbits(64)))
         while True:
+            self._host.before_start(log.disk)
             with trio.CancelScope() as scope:
-                mortal = self._mortal = Mortal(log, scope)
-                assert isinstance(log, MortalLog)
-                log.owner = mortal
+                mortal = Mortal(log, scope, passed=self._passed, killed=self._killed)
+                self._mortal = log.owner = mortal
+                living.set(mortal)
+                self._born.set()
                 await self._incarnation(mortal, Random(chance.getrandbits(64)))
             self._door.shut()
             self._mortal = None
+            self._born = trio.Event()
+            mortal.stop_counting()
+            mortal.ended.set()
             if mortal.alive and not mortal.crashed:
                 return
             self._kills += 1
-            await trio.sleep(chance.uniform(0.1, DOWN_AT_MOST_S))
+            self.struck["kills"] += not mortal.alive
+            how = f"killed {mortal.died_at}" if not mortal.alive else "ended by a bug"
+            self._moments.append((trio.current_time(), f"the daemon is {how}"))
+            most_s = DOWN_AT_MOST_S if chance.random() < 0.1 else DOWN_MOSTLY_S
+            await trio.sleep(chance.uniform(0.1, most_s))
             heir = MortalLog(Random(chance.getrandbits(64)))
             heir._disk = log._disk
             log = heir
 
     async def _incarnation(self, mortal: Mortal, chance: Random) -> None:
         world = World(
-            wall=_wall,
+            wall=self._host.wall,
             random=chance,
             connect=connector(self._clouds.values()),
             transport=mortal.transports(self._clouds),
@@ -211,17 +292,33 @@ class _Run:
                 self._configuration, world=world, record_log=mortal.log, accounts=accounts
             ) as core:
                 self._door.open(core)
-                while True:  # noqa: ASYNC913 - it ends by being cancelled
-                    await self._changed.wait()
-                    self._changed = trio.Event()
-                    await core.take_up(self._configuration)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._reread, core)
+                    while True:
+                        await self._changed.wait()
+                        self._changed = trio.Event()
+                        await core.take_up(self._configuration)
         except* (FencedError, StoreFailedError):
-            if mortal.alive:
+            if mortal.alive and not self._host.excuses_end:
                 raise
+            # As a daemon that cannot write ends: an init system starts it again and again.
+            mortal.crashed = True
         except* Exception as bug:  # noqa: BLE001
             # A daemon that ends by a bug is started again, as an init system would do it.
             self.alarm(f"the daemon ended: {_innermost(bug)}")
             mortal.crashed = True
+
+    async def _reread(self, core: Core) -> None:
+        """Have the daemon read its clouds' entries again when they have changed."""
+        told = self._host.told
+        while True:
+            await told.wait()
+            told = self._host.told
+            await core.reread()
+
+    def _kill_now(self) -> None:
+        if self._mortal is not None:
+            self._mortal.kill()
 
     def _read_cloud(self, name: str, region: str | None) -> CloudConfig:
         cloud = self._clouds[name]
@@ -233,7 +330,7 @@ class _Run:
             auth={
                 "auth_url": cloud.auth_url,
                 "username": credentials.username,
-                "password": credentials.password,
+                "password": self._host.password(name),
                 "user_domain_name": credentials.user_domain,
                 "project_name": credentials.project,
                 "project_domain_name": credentials.project_domain,
@@ -241,27 +338,55 @@ class _Run:
         )
 
     async def _killer(self, chance: Random) -> None:
-        """Kill the daemon: half the times at a moment, half at a crossing of its seams."""
-        scenario = self._scenario
-        for number in range(scenario.kills):
-            await trio.sleep_until(chance.uniform(0.5, 1.0) * scenario.faults_end
-                                   * (number + 1) / (scenario.kills + 1))  # fmt: skip
-            mortal = self._mortal
-            if mortal is None:
+        """Kill the daemon: at a moment, at a crossing of its seams, or at an await."""
+        share_s = LAST_KILL * self._scenario.faults_end / max(1, self._scenario.kills)
+        for number in range(self._scenario.kills):
+            of_this = Random(chance.getrandbits(64))
+            if self._only.kills is not None and number not in self._only.kills:
                 continue
-            if chance.random() < 0.5:
-                mortal.kill()
-            else:
-                mortal.die_at = mortal.crossings + chance.randint(1, MOST_CROSSINGS // 20)
+            at_start = of_this.random() < AT_START
+            if not at_start:
+                await trio.sleep_until((number + of_this.uniform(0.0, 0.9)) * share_s)
+            while (mortal := self._mortal) is None:
+                await self._born.wait()
+            self._appoint(mortal, of_this, STEPS_OF_A_START if at_start else MOST_STEPS)
+            with trio.move_on_after(OVERDUE_S):
+                await mortal.died.wait()
+            mortal.die_at_seam(None, 1)
+            with trio.move_on_after(OVERDUE_S):
+                await mortal.died.wait()
+            mortal.kill()
+            await mortal.ended.wait()
+
+    def _appoint(self, mortal: Mortal, chance: Random, most_steps: int) -> None:
+        """Choose the point of a kill, often by its name, so that rare ones have their turn."""
+        kind = chance.choice(("moment", "seam", "seam", "await", "await"))
+        if kind == "moment":
+            mortal.kill()
+            return
+        awaits = kind == "await"
+        known = sorted(x for x in self._passed if x.startswith("await ") is awaits)
+        named = None
+        if known and chance.random() < NAMED:
+            rarity = [1.0 / math.sqrt(self._passed[point]) for point in known]
+            named = chance.choices(known, rarity)[0]
+        if awaits:
+            mortal.die_at_await(named, chance.randint(1, most_steps))
+        else:
+            mortal.die_at_seam(named, 1 if named is not None else chance.randint(1, MOST_CROSSINGS))
 
     async def _changer(self, chance: Random) -> None:
         """Change the configuration now and then; in the end it is the first one again."""
         times = sorted(
             chance.uniform(0.0, self._scenario.faults_end) for _ in range(self._scenario.changes)
         )
-        for at in times:
+        for number, at in enumerate(times):
+            of_this = Random(chance.getrandbits(64))
+            if self._only.changes is not None and number not in self._only.changes:
+                continue
             await trio.sleep_until(at)
-            self._change(altered(self._original, chance))
+            self._change(altered(self._original, of_this))
+            self._moments.append((trio.current_time(), "the configuration is changed"))
         await trio.sleep_until(self._scenario.faults_end)
         self._change(self._original)
 
@@ -269,6 +394,7 @@ class _Run:
         if configuration != self._configuration:
             self._configuration = configuration
             self._changed.set()
+            self.struck["changes"] += 1
 
     # ----------------------------------------------------------------------- the verdict
 
@@ -287,14 +413,19 @@ class _Run:
         refused = sum(len(c.ledger.of(What.QUOTA_REFUSED)) for c in self._clouds.values())
         calls = sum(cloud.ledger.total_calls for cloud in self._clouds.values())
         deletes = sum(c.ledger.calls.get(_DELETE, 0) for c in self._clouds.values())
+        struck = sum((cloud.ledger.struck for cloud in self._clouds.values()), self.struck)
         waits = sorted(
             t.fulfilled_at - t.filed_at for t in transcripts if t.fulfilled_at is not None
+        )
+        violations = (
+            *judge(self._scenario, self._clouds, transcripts, reported=self._reported),
+            *self._alarms,
         )
         return Outcome(
             seed=self._seed,
             scenario=self._scenario.name,
             trace=self._trace(transcripts),
-            violations=(*judge(self._scenario, self._clouds, transcripts), *self._alarms),
+            violations=violations,
             lives=deleted,
             figures={
                 "requests": len(transcripts),
@@ -308,7 +439,25 @@ class _Run:
                 "wait_p95_s": round(_percentile(waits, 0.95), 1),
                 "virtual_s": round(trio.current_time(), 1),
             },
+            struck=struck,
+            timeline=self._timeline(violations),
+            kill_points=self._killed,
+            passed=self._passed,
+            report=make_report(
+                scenario=self._scenario.name,
+                seed=self._seed,
+                clouds=self._clouds,
+                transcripts=transcripts,
+                broken=[violation.promise for violation in violations],
+                prices=self._scenario.prices,
+            ),
         )
+
+    def _timeline(self, violations: Sequence[Violation]) -> tuple[str, ...]:
+        if not violations:
+            return ()
+        transcripts = self._requestors.transcripts
+        return timeline(violations[0].about, self._clouds, transcripts, self._moments)
 
     def _trace(self, transcripts: list[Transcript]) -> str:
         digest = hashlib.sha256()
@@ -317,6 +466,14 @@ class _Run:
         for transcript in transcripts:
             digest.update(repr(attrs.astuple(transcript)).encode())
         return digest.hexdigest()[:32]
+
+
+def _holds_ours(cloud: SimCloud) -> bool:
+    """Whether a cloud has anything left that can be known to be the account's."""
+    things: tuple[ServerView | LooseView, ...]
+    things = (*cloud.servers(), *cloud.floating_ips(), *cloud.ports(), *cloud.volumes())
+    ours, nobodys = cloud.spec.credentials.username, cloud.ledger.unattributable
+    return any(thing.who == ours and thing.id not in nobodys for thing in things)
 
 
 def _innermost(error: BaseException) -> str:

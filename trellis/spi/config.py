@@ -81,6 +81,7 @@ class PoolLabelConfig:
         connection_port: the port to connect to.
         python_path: the Python of the image; ``auto`` lets the requestor find it.
         shell_type: the shell of the image, for requestors that must know it.
+        max_servers: most nodes of the label in this pool at a time; no limit if left out.
         host_key_checking: whether to connect and read host keys before a node is ready; the
             pool's setting if left out.
     """
@@ -92,6 +93,9 @@ class PoolLabelConfig:
     connection_port: int = attrs.field(default=22, validator=(at_least(1), at_most(65535)))
     python_path: str = attrs.field(default="auto", validator=not_empty)
     shell_type: str | None = None
+    max_servers: int | None = attrs.field(
+        default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
     host_key_checking: bool | None = None
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import attrs
 
 from trellis.errors import CloudError
-from trellis.model.names import NodeId
+from trellis.model.names import NODE_ID_DIGITS, NodeId
 from trellis.model.node import Addresses, Home, Login, Resource, ResourceKind, Shape
 from trellis.model.quota import QuotaReading
 
@@ -45,10 +45,27 @@ class InstanceState(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Tag:
-    """What marks a thing in a cloud as ours: whose it is and for which node it was made."""
+    """What marks a thing in a cloud as ours: whose it is and for which node it was made.
+
+    Attributes:
+        origin: tells apart the nodes of one id that two stores of a deployment have launched, or
+            one store before and after it was set back; "" on things of earlier releases.
+    """
 
     deployment: str
     node_id: NodeId
+    origin: str = ""
+
+    @property
+    def number(self) -> int | None:
+        """The running number of its node; None where no node can have that id.
+
+        Anybody who may change a thing in the cloud may write any text into its tag.
+        """
+        text = self.node_id
+        return (
+            int(text) if len(text) == NODE_ID_DIGITS and text.isascii() and text.isdigit() else None
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -211,6 +228,7 @@ class Provider(Protocol):
             UnreachableError: certainly not made.
             AnswerLostError, CloudBrokenError: it may have been made; look with `find`.
             QuotaExceededError, NoCapacityError, RejectedError, RetryLaterError: not made.
+            StaleOfferError: not made; it names what the cloud no longer has.
         """
         ...
 

@@ -78,12 +78,17 @@ class Contents:
         revision: of the last commit, 0 in a new store.
         last_event: id of the last event ever, 0 if there was none.
         records: the live records.
+        last_at: when the newest event that is kept was recorded, in UTC seconds; 0 for none.
+        lost: at least so many commits were made durable after the newest one that is here: the
+            log is an older copy of itself. 0 where nothing tells of such.
     """
 
     incarnation: int
     revision: int
     last_event: int
     records: tuple[RecordRow, ...]
+    last_at: float = 0.0
+    lost: int = 0
 
 
 @attrs.frozen(kw_only=True)

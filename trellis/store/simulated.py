@@ -1,19 +1,30 @@
 """The log in simulation: no thread and no file; a disk that takes its time, and crashes."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
 import trio
 
-from trellis.errors import FencedError
+from trellis.errors import FencedError, StoreFailedError
 from trellis.model.records import Key
 from trellis.store.log import ArchivedRow, Contents, Entry, EventRow, RecordRow, Retention
 
+BUSY_AT_MOST_S: Final = 30.0
+"""So long a write waits for another program that holds the store, as with SQLite."""
+
 
 @attrs.define
-class _Disk:
-    """What survives a crash: everything synced."""
+class SimulatedDisk:
+    """What survives a crash: everything synced; and what may be wrong with the disk itself.
+
+    Attributes:
+        seen: the revision that was made durable last, as the witness beside the store says.
+        refuses: why nothing can be written; "" if it can.
+        slow_s: seconds that each sync takes beyond its usual time.
+        busy_until: another program holds the store until then, by Trio's clock.
+    """
 
     incarnation: int = 0
     revision: int = 0
@@ -25,8 +36,43 @@ class _Disk:
     history: dict[int, ArchivedRow] = attrs.field(factory=dict)
     position_of: dict[Key, int] = attrs.field(factory=dict)
     position_by_lookup: dict[Key, int] = attrs.field(factory=dict)
+    seen: int = 0
+    refuses: str = ""
+    slow_s: float = 0.0
+    busy_until: float = 0.0
+    troubled: Callable[[str], None] = lambda _trouble: None
+    """Told by which of the three a write was met: ``refuses``, ``slow``, ``busy``."""
+
+    def copied(self) -> "SimulatedDisk":
+        """What a backup of it holds."""
+        return attrs.evolve(
+            self,
+            records=dict(self.records),
+            events=dict(self.events),
+            about={subject: list(ids) for subject, ids in self.about.items()},
+            history=dict(self.history),
+            position_of=dict(self.position_of),
+            position_by_lookup=dict(self.position_by_lookup),
+        )
+
+    def set_back(self, copy: "SimulatedDisk", *, witness: bool) -> None:
+        """Put an older copy of the store in its place.
+
+        Args:
+            copy: as `copied` made it.
+            witness: what lies beside the store is left there, and tells that it is older.
+        """
+        fresh = copy.copied()
+        for name in (
+            "incarnation", "revision", "last_event", "last_position", "records", "events",
+            "about", "history", "position_of", "position_by_lookup",
+        ):  # fmt: skip
+            setattr(self, name, getattr(fresh, name))
+        if not witness:
+            self.seen = fresh.seen
 
     def write(self, entry: Entry) -> None:
+        """Make one commit durable."""
         for row in entry.puts:
             self.records[row.key] = row.value
         for key in entry.removals:
@@ -38,9 +84,10 @@ class _Disk:
                 self.about.setdefault(subject, []).append(event.id)
         for archived in entry.archived:
             self.archive(archived)
-        self.revision = entry.revision
+        self.revision = self.seen = entry.revision
 
     def archive(self, row: ArchivedRow) -> None:
+        """Put a record into the history, in the place of an earlier one of its key."""
         if row.key in self.position_of:
             self.forget_archived(self.history[self.position_of[row.key]])
         self.last_position += 1
@@ -49,7 +96,13 @@ class _Disk:
         if row.lookup is not None:
             self.position_by_lookup[row.key[0], row.lookup] = self.last_position
 
+    @property
+    def last_at(self) -> float:
+        """When the last event was recorded; 0 if there is none."""
+        return self.events[self.last_event].at if self.last_event in self.events else 0.0
+
     def forget_event(self, event: EventRow) -> None:
+        """Forget one event."""
         del self.events[event.id]
         for subject in event.subjects:
             self.about[subject].remove(event.id)
@@ -57,6 +110,7 @@ class _Disk:
                 del self.about[subject]
 
     def forget_archived(self, row: ArchivedRow) -> None:
+        """Forget one record of the history."""
         del self.history[row.position]
         del self.position_of[row.key]
         if row.lookup is not None:
@@ -77,7 +131,7 @@ class SimulatedLog:
     def __init__(self, rng: random.Random, *, fsync_s: float = 0.002) -> None:
         self._random = rng
         self._fsync_s = fsync_s
-        self._disk = _Disk()
+        self._disk = SimulatedDisk()
         self._unsynced: Sequence[Entry] = ()
         self._ended = trio.Event()
         self.appends = 0
@@ -108,6 +162,11 @@ class SimulatedLog:
         heir._disk = self._disk
         return heir
 
+    @property
+    def disk(self) -> SimulatedDisk:
+        """The disk, which outlives this handle."""
+        return self._disk
+
     # ------------------------------------------------------------------------- the port
 
     async def open(self) -> Contents:
@@ -115,21 +174,27 @@ class SimulatedLog:
         await trio.lowlevel.checkpoint()
         self._check()
         disk = self._disk
+        await self._wait_for_disk()
         disk.incarnation += 1
         return Contents(
             incarnation=disk.incarnation,
             revision=disk.revision,
             last_event=disk.last_event,
             records=tuple(RecordRow(key, disk.records[key]) for key in sorted(disk.records)),
+            last_at=disk.last_at,
+            lost=max(0, disk.seen - disk.revision),
         )
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """See `Log.append`."""
         self._check()
+        await self._wait_for_disk()
         self._unsynced = tuple(entries)
-        if self._fsync_s:
-            latency = self._fsync_s * self._random.uniform(0.5, 1.5)
-            with trio.CancelScope(shield=True), trio.move_on_after(latency):
+        if self._fsync_s or self._disk.slow_s:
+            latency = self._fsync_s * self._random.uniform(0.5, 1.5) + self._disk.slow_s
+            if self._disk.slow_s:
+                self._disk.troubled("slow")
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + latency):
                 await self._ended.wait()
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -206,6 +271,25 @@ class SimulatedLog:
         """See `Log.close`."""
         self.fence()
         await trio.lowlevel.checkpoint()
+
+    async def _wait_for_disk(self) -> None:
+        """Wait as long as another program holds the store.
+
+        Raises:
+            StoreFailedError: it is held for too long, or cannot be written.
+        """
+        disk = self._disk
+        left_s = disk.busy_until - trio.current_time()
+        if left_s > 0.0:
+            disk.troubled("busy")
+            with trio.CancelScope(shield=True), trio.move_on_after(min(left_s, BUSY_AT_MOST_S)):
+                await self._ended.wait()
+            self._check()
+            if left_s > BUSY_AT_MOST_S:
+                raise StoreFailedError("the simulated store is held by another program")
+        if disk.refuses:
+            disk.troubled("refuses")
+            raise StoreFailedError(f"the simulated store: {disk.refuses}")
 
     async def _turn(self) -> None:
         await trio.lowlevel.checkpoint()

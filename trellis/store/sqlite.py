@@ -29,8 +29,9 @@ class _Read:
 class SqliteLog:
     """A `Log` on a local disk.
 
-    A call that has begun is not cut short by cancellation: a thread cannot be taken back, and
-    a commit is over in milliseconds. On a disk that hangs the call hangs with it.
+    A call that has begun goes on when it is cancelled, as a thread cannot be taken back, but
+    nobody waits for it any more; the next call of its kind does. So a disk that hangs does not
+    hang who has stopped waiting, but for `open`.
 
     Args:
         path: the file; ``<file>.lock``, ``-wal``, ``-shm`` and copies made before a migration
@@ -51,7 +52,8 @@ class SqliteLog:
 
     async def open(self) -> Contents:
         """See `Log.open`."""
-        return await self._call(self._open, self._write_turn)
+        # Not left alone: what it opens must be closed.
+        return await self._call(self._open, self._write_turn, abandon=False)
 
     def _open(self) -> Contents:
         # One file has one lock, by whichever name and link it is reached.
@@ -150,9 +152,11 @@ class SqliteLog:
             else:
                 read.came_of_it = outcome.capture(read.work, reader)
 
-    async def _call(self, work: Callable[[], T], turn: trio.CapacityLimiter) -> T:
+    async def _call(
+        self, work: Callable[[], T], turn: trio.CapacityLimiter, *, abandon: bool = True
+    ) -> T:
         try:
-            return await trio.to_thread.run_sync(work, limiter=turn)
+            return await trio.to_thread.run_sync(work, limiter=turn, abandon_on_cancel=abandon)
         except sqlite3.Error as error:
             raise explained(error, self._path) from error
         except OSError as error:

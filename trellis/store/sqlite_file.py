@@ -19,6 +19,7 @@ from trellis.model.records import Key
 from trellis.store.lock import StoreLock
 from trellis.store.log import ArchivedRow, Contents, Entry, EventRow, RecordRow, Retention
 from trellis.store.schema import MIGRATIONS, Migration, migrate, sync_folder
+from trellis.store.witness import Witness
 
 PORTION: Final = 1000
 """Rows that one step of pruning takes, so that commits wait for milliseconds only."""
@@ -58,6 +59,7 @@ class StoreWriter:
                 )
             self._connection.execute("PRAGMA synchronous = FULL")
             self._incarnation = self._next_incarnation()
+            self._witness = Witness(path)
             undo.pop_all()
 
     def _next_incarnation(self) -> int:
@@ -71,12 +73,17 @@ class StoreWriter:
         (revision, last_event) = self._connection.execute(
             "SELECT revision, last_event FROM state"
         ).fetchone()
+        (last_at,) = self._connection.execute(
+            "SELECT coalesce((SELECT at FROM event WHERE id = ?), 0.0)", (last_event,)
+        ).fetchone()
         rows = self._connection.execute("SELECT kind, id, value FROM record ORDER BY kind, id")
         return Contents(
             incarnation=self._incarnation,
             revision=revision,
             last_event=last_event,
             records=tuple(RecordRow((kind, row_id), value) for kind, row_id, value in rows),
+            last_at=last_at,
+            lost=max(0, self._witness.seen - revision),
         )
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -114,6 +121,7 @@ class StoreWriter:
                 "VALUES (?, ?, ?, ?, ?)",
                 [(*row.key, row.at, row.lookup, row.value) for row in archived],
             )
+        self._witness.testify(entries[-1].revision)
 
     def _advance(self, revision: int, last_event: int | None) -> None:
         moved = self._connection.execute(
@@ -178,6 +186,7 @@ class StoreWriter:
         try:
             self._connection.close()
         finally:
+            self._witness.close()
             self._lock.release()
 
 

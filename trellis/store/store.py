@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Generic, Self, TypeVar, cast
 
 import attrs
+import structlog
 import trio
 
 from trellis.errors import FencedError, StoreFailedError, StoreMismatchError
@@ -21,6 +22,12 @@ R = TypeVar("R", bound=Record)
 Listener = Callable[[Committed], None]
 
 _DAY_S: Final = 24 * 3600.0
+CLOSE_AT_MOST_S: Final = 30.0
+"""So long a disk that hangs may hold up the daemon's end, once for writing, once for closing."""
+SLOW_S: Final = 5.0
+"""A write that takes so long is told in the log: everything waits for it."""
+
+log = structlog.get_logger()
 
 
 @attrs.frozen(kw_only=True)
@@ -69,12 +76,20 @@ class Store:
 
     What `get` and `all` show is durable. What has been committed and is not durable yet is
     seen by `head` only, against which the next commit is checked.
+
+    Attributes:
+        incarnation: how often the store has been opened.
+        recorded_until: when an earlier process last recorded an event, in UTC; 0 for never.
+        lost_commits: so many commits at least are known to be missing, as the file is an older
+            copy of the store; 0 where nothing tells of such.
     """
 
     def __init__(
         self, log: Log, contents: Contents, wall: Callable[[], float], keeping: Keeping
     ) -> None:
         self.incarnation: Final = contents.incarnation
+        self.recorded_until: Final = contents.last_at
+        self.lost_commits: Final = contents.lost
         self._log = log
         self._wall = wall
         self._keeping = keeping
@@ -89,6 +104,9 @@ class Store:
         self._listeners: tuple[Listener, ...] = ()
         self._last: Pending | None = None
         self._closing = False
+        self._writing: trio.CancelScope | None = None
+        self._watching = trio.CancelScope()
+        self._write_began = math.inf
         self._failure: StoreFailedError | None = None
 
     @classmethod
@@ -103,7 +121,8 @@ class Store:
     ) -> AsyncIterator[Self]:
         """Open the store for as long as the block lasts.
 
-        Leaving the block, also by cancellation, first writes what is still staged. The body
+        Leaving the block, also by cancellation, first writes what is still staged, for which a
+        disk that hangs is given 30 s: what it has not written then, nobody was told of. The body
         runs in a nursery with the task that writes: if the log fails, the body is cancelled
         and the failure leaves the block, in a group as from any nursery. What goes wrong
         while opening is raised plainly.
@@ -124,12 +143,13 @@ class Store:
             await store._claim(deployment)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store._write_batches)
+                nursery.start_soon(store._watch_disk)
                 try:
                     yield store
                 finally:
                     store._close()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_AT_MOST_S, shield=True):
                 await log.close()
 
     async def _claim(self, deployment: str) -> None:
@@ -251,28 +271,60 @@ class Store:
     def _close(self) -> None:
         self._closing = True
         self._batch.filled.set()
+        self._watching.cancel()
+        if self._writing is not None:
+            self._writing.deadline = trio.current_time() + CLOSE_AT_MOST_S
 
     async def _write_batches(self) -> None:
         try:
             # Shielded: others' commits must not be lost because the body is being cancelled.
-            # It ends when the body does, by _close.
-            with trio.CancelScope(shield=True):
+            # It ends when the body does, by _close, which gives it a deadline.
+            with trio.CancelScope(shield=True) as self._writing:
+                if self._closing:
+                    self._writing.deadline = trio.current_time() + CLOSE_AT_MOST_S
                 await self._batch.filled.wait()
                 while self._batch.staged:
                     await self._write_batch()
                     await self._batch.filled.wait()
+            if self._writing.cancelled_caught:
+                raise StoreFailedError(
+                    f"the store's disk has not answered for {CLOSE_AT_MOST_S:g} s: the daemon ends "
+                    "without its last commits, of which nobody was told. Look into the kernel's "
+                    "log before starting it again"
+                )
         except FencedError:
             # A daemon that is being ended has nobody left to tell.
             if not self._closing and trio.current_effective_deadline() > -math.inf:
                 raise
         self._tail.end(self._failure)
 
+    async def _watch_disk(self) -> None:
+        """Tell of a write that takes long, while it does: nothing goes on without it (P8)."""
+        told = math.inf
+        with self._watching:
+            while True:
+                await trio.sleep(SLOW_S)
+                began = self._write_began
+                waits_s = trio.current_time() - began
+                if waits_s >= SLOW_S and began != told:
+                    told = began
+                    log.warning(
+                        "store_slow",
+                        waits_s=round(waits_s),
+                        remedy="every step waits for the store's disk: see what else uses it",
+                    )
+
     async def _write_batch(self) -> None:
         batch, self._batch = self._batch, Batch()
         if self._closing:
             self._batch.filled.set()
         try:
+            self._write_began = trio.current_time()
             await self._log.append([staged.entry for staged in batch.staged])
+            self._write_began = math.inf
+            if self._closing and self._writing is not None:
+                # Slow is not hung: each write has its time.
+                self._writing.deadline = trio.current_time() + CLOSE_AT_MOST_S
             for staged in batch.staged:
                 self._publish(staged.committed)
         except BaseException as error:
@@ -298,6 +350,10 @@ class Store:
     def _fail(self, error: BaseException, batch: Batch) -> None:
         if isinstance(error, StoreFailedError):
             failure = error
+        elif isinstance(error, trio.Cancelled):
+            failure = StoreFailedError(
+                "the store's disk does not answer: whether this was written, the next start tells"
+            )
         else:
             failure = StoreFailedError(f"the store has ended by a bug: {error!r}")
         self._failure = batch.failure = self._batch.failure = failure

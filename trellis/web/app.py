@@ -19,7 +19,16 @@ from trellis.web.guard import AsgiApp, Guard, Message, Receive, Send
 from trellis.web.openapi import describe
 from trellis.web.page import serving as page
 from trellis.web.problems import HANDLERS
-from trellis.web.routes import health, leases, nodes, operations, providers, requests, status
+from trellis.web.routes import (
+    breakers,
+    health,
+    leases,
+    nodes,
+    operations,
+    providers,
+    requests,
+    status,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +86,7 @@ def calls() -> tuple[ControllerRouterHandler, ...]:
             *leases.HANDLERS,
             *nodes.HANDLERS,
             *providers.HANDLERS,
+            *breakers.HANDLERS,
             *operations.HANDLERS,
             *status.HANDLERS,
         ],
@@ -86,6 +96,8 @@ def calls() -> tuple[ControllerRouterHandler, ...]:
 
 async def _refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
     """Refuse a query parameter that the call does not have: a mistyped filter lists everything."""
+    if not request.scope["query_string"]:
+        return
     known = {
         field.kwarg_definition.name or name
         for name, field in request.route_handler.parsed_fn_signature.parameters.items()

@@ -104,6 +104,34 @@ class PauseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
 
+class MoveBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's word that a cloud has moved to where the credentials lead now."""
+
+    endpoint: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=2000,
+            description="The compute endpoint, as the provider's reason names it.",
+        ),
+    ]
+    project_id: Annotated[
+        Annotated[str, Meta(max_length=200)] | None,
+        Meta(
+            description="The new project, if it is another one: what is left in the old one is "
+            "taken for gone."
+        ),
+    ] = None
+    by: By = "api"
+
+
+class ResetBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's word that what failed is mended."""
+
+    by: By = "api"
+    reason: Reason = ""
+
+
 class DrainBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A person's word that a provider shall be emptied of idle nodes and launch nothing."""
 

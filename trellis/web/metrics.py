@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+import trio
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from trellis import __version__
 from trellis.control.board import Board, Measure
+from trellis.model.breaker import BreakerStatus
 from trellis.model.quota import RESOURCE_NAMES
 from trellis.model.status import Health, Leak, ProviderStatus
 
@@ -20,6 +22,7 @@ def render(board: Board) -> bytes:
     """All metrics, in Prometheus's text format 0.0.4."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected(board))
+    ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 
@@ -36,6 +39,10 @@ class _Collected(Collector):
             "Requests by state.",
             [({"state": state.value}, n) for state, n in board.request_counts().items()],
         )
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        yield _gauge(
+            "trellis_tasks", "Tasks that live: a number that only grows is a bug.", [({}, tasks)]
+        )
         yield from _labels(board)
         yield from _providers(providers)
         yield _counter(
@@ -49,6 +56,7 @@ class _Collected(Collector):
         )
         yield from _quota(providers)
         yield _leaks(board.leaks())
+        yield _breakers(board.breakers())
         yield from (_measure(measure) for measure in board.measures())
 
 
@@ -127,6 +135,18 @@ def _quota(providers: tuple[ProviderStatus, ...]) -> Iterator[Metric]:
         "trellis_quota_refusals",
         "Creates that the cloud refused for quota.",
         [({"provider": p.name}, p.quota.refusals) for p in providers],
+    )
+
+
+def _breakers(breakers: tuple[BreakerStatus, ...]) -> Metric:
+    counts: dict[tuple[str, str], int] = {}
+    for one in breakers:
+        key = one.provider, one.scope.value
+        counts[key] = counts.get(key, 0) + 1
+    return _gauge(
+        "trellis_breakers",
+        "Breakers that are not closed: what is left alone after failures in a row.",
+        [({"provider": provider, "scope": scope}, n) for (provider, scope), n in counts.items()],
     )
 
 

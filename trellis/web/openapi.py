@@ -34,7 +34,9 @@ _BODIES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "pauseProvider": bodies.PauseBody,
     "resumeProvider": bodies.NoBody,
     "drainProvider": bodies.DrainBody,
+    "acceptMove": bodies.MoveBody,
     "adoptLeak": bodies.NoBody,
+    "resetBreaker": bodies.ResetBody,
 }
 """Handlers read their bodies themselves, so Litestar cannot know."""
 _ONLY_CHANGING: Final = frozenset({"409", "413", "415", "422"})

@@ -62,6 +62,9 @@ class LabelAnswer(Struct, frozen=True, kw_only=True):
     host_key_checking: Annotated[
         bool, Meta(description="Whether its nodes' SSH host keys are read; false is unsafe.")
     ]
+    max_servers: Annotated[
+        int | None, Meta(description="Most nodes of it at a time; null is no limit.")
+    ]
 
 
 class LabelPage(Struct, frozen=True):
@@ -78,6 +81,7 @@ class Amounts(Struct, frozen=True, kw_only=True):
     cores: Annotated[int, Meta(description="Virtual CPUs.")]
     ram_mib: Annotated[int, Meta(description="Memory in MiB.")]
     floating_ips: Annotated[int, Meta(description="Floating IPs.")]
+    ports: Annotated[int, Meta(description="Ports: one for each network of a server.")]
     volumes: Annotated[int, Meta(description="Volumes.")]
     volume_gib: Annotated[int, Meta(description="Space of volumes in GiB.")]
 
@@ -89,29 +93,70 @@ class LimitsAnswer(Struct, frozen=True, kw_only=True):
     cores: Figure
     ram_mib: Figure
     floating_ips: Figure
+    ports: Figure
     volumes: Figure
     volume_gib: Figure
 
 
 class QuotaAnswer(Struct, frozen=True, kw_only=True):
-    """A provider's quota as Trellis reckons with it."""
+    """The quota of one project in one region, as Trellis reckons with it."""
 
-    provider: Annotated[str, Meta(description="Name of the provider.")]
-    limits: Annotated[LimitsAnswer, Meta(description="What its project may use.")]
+    provider: Annotated[str, Meta(description="One of the providers that draw on it.")]
+    providers: Annotated[tuple[str, ...], Meta(description="All that draw on it.")]
+    project_id: Annotated[str, Meta(description='The project; "" before the first login.')]
+    region: Annotated[str, Meta(description="The region.")]
+    limits: Annotated[LimitsAnswer, Meta(description="What the cloud says may be used.")]
     ours: Annotated[
         Amounts, Meta(description="Reserved: everything of ours that is not proved gone.")
     ]
+    reserved: Annotated[
+        Amounts, Meta(description="The part of ours of which no create has been sent yet.")
+    ]
     others: Annotated[Amounts, Meta(description="What others use in the same project.")]
+    ceilings: Annotated[
+        dict[str, int],
+        Meta(description="By resource, the use at which the cloud refused though it told more."),
+    ]
     read_at: Annotated[Time | None, Meta(description="When the cloud last told. UTC.")]
     refusals: Annotated[
         int, Meta(description="Creates that the cloud refused for quota since the start.")
     ]
 
 
-class QuotaPage(Struct, frozen=True):
-    """The quota of all providers."""
+class BudgetAnswer(Struct, frozen=True, kw_only=True):
+    """The launches of the last minute."""
 
-    items: Annotated[tuple[QuotaAnswer, ...], Meta(description="One a provider.")]
+    limit: Annotated[int, Meta(description="The most, over all providers: launch-budget.")]
+    used: Annotated[int, Meta(description="How many there were, also before a restart.")]
+
+
+class QuotaPage(Struct, frozen=True):
+    """The quota of all projects, and the launch budget."""
+
+    items: Annotated[tuple[QuotaAnswer, ...], Meta(description="One a project and region.")]
+    launches: Annotated[BudgetAnswer, Meta(description="The launch budget.")]
+    next: Next = None
+
+
+class TenantAnswer(Struct, frozen=True, kw_only=True):
+    """One tenant: what it holds, and what it may."""
+
+    name: Annotated[str, Meta(description='Its name; "" stands for requests without one.')]
+    limits: Annotated[LimitsAnswer, Meta(description="What it may hold; null is no limit.")]
+    held: Annotated[Amounts, Meta(description="What it holds now.")]
+    waiting: Annotated[int, Meta(description="Its requests that wait to be placed.")]
+    share: Annotated[
+        float | None, Meta(description="Its weight among tenants that wait; null if not set.")
+    ]
+
+
+class TenantPage(Struct, frozen=True):
+    """All tenants."""
+
+    items: Annotated[
+        tuple[TenantAnswer, ...],
+        Meta(description="Those of the configuration, then others that hold something or wait."),
+    ]
     next: Next = None
 
 
@@ -151,7 +196,7 @@ class ProviderAnswer(Struct, frozen=True, kw_only=True):
     quota: Annotated[QuotaAnswer, Meta(description="Its quota.")]
     backoffs: Annotated[
         dict[str, str],
-        Meta(description="Pool, flavor and zone held back for want of capacity, until when."),
+        Meta(description="What is left alone after failures, and until when: its breakers."),
     ]
     sweep: Annotated[
         str, Meta(description="What happens to leaks: report, delete, or stopped with the alarm.")
@@ -165,6 +210,36 @@ class ProviderPage(Struct, frozen=True):
     """All providers."""
 
     items: Annotated[tuple[ProviderAnswer, ...], Meta(description="As in the configuration.")]
+    next: Next = None
+
+
+class BreakerAnswer(Struct, frozen=True, kw_only=True):
+    """Something that is left alone after failures in a row, until a probe works."""
+
+    id: Annotated[str, Meta(description="For resetting it.")]
+    provider: Annotated[str, Meta(description='Where; "" is at all providers.')]
+    scope: Annotated[
+        str, Meta(description="account, region, everywhere, image, label or capacity.")
+    ]
+    subject: Annotated[str, Meta(description="What it is about, in words.")]
+    state: Annotated[
+        str, Meta(description="open: nothing is launched; half-open: one launch is, as the probe.")
+    ]
+    since: Annotated[Time, Meta(description="When it opened first. UTC.")]
+    failures: Annotated[int, Meta(description="Failures in a row.")]
+    reason: Annotated[str, Meta(description="The last of them.")]
+    next_probe_s: Annotated[
+        float | None,
+        Meta(description="Seconds until a probe may go; null while one is under way."),
+    ]
+    probe: Annotated[str | None, Meta(description="The node that is the probe.")]
+    words: Annotated[str, Meta(description="All of it in one sentence.")]
+
+
+class BreakerPage(Struct, frozen=True):
+    """All breakers that are not closed."""
+
+    items: Annotated[tuple[BreakerAnswer, ...], Meta(description="Those of each provider.")]
     next: Next = None
 
 

@@ -4,6 +4,7 @@ import math
 
 import attrs
 
+from trellis.model.breaker import BreakerStatus
 from trellis.model.provider import Pause
 from trellis.model.quota import RESOURCE_NAMES, Limits, Resources
 from trellis.model.records import Event
@@ -15,9 +16,11 @@ from trellis.model.status import (
     PoolStatus,
     ProviderStatus,
     QuotaStatus,
+    TenantStatus,
 )
 from trellis.web.operator_answers import (
     Amounts,
+    BreakerAnswer,
     EventAnswer,
     ExplanationAnswer,
     LabelAnswer,
@@ -28,6 +31,7 @@ from trellis.web.operator_answers import (
     ProviderAnswer,
     QuotaAnswer,
     StepAnswer,
+    TenantAnswer,
 )
 from trellis.web.views import declined_answer, maybe_moment, moment, seconds
 
@@ -69,6 +73,7 @@ def label_answer(label: LabelStatus) -> LabelAnswer:
         missing=dict(label.missing),
         nodes=dict(label.nodes),
         host_key_checking=label.host_key_checking,
+        max_servers=label.max_servers,
     )
 
 
@@ -106,14 +111,47 @@ def pause_answer(pause: Pause | None) -> PauseAnswer | None:
 
 
 def quota_answer(quota: QuotaStatus) -> QuotaAnswer:
-    """A provider's quota."""
+    """A project's quota."""
     return QuotaAnswer(
         provider=quota.provider,
+        providers=quota.providers or (quota.provider,),
+        project_id=quota.project_id,
+        region=quota.region,
+        reserved=_amounts(quota.reserved),
+        ceilings=dict(quota.ceilings),
         limits=_limits_answer(quota.limits),
         ours=_amounts(quota.ours),
         others=_amounts(quota.others),
         read_at=maybe_moment(quota.read_at),
         refusals=quota.refusals,
+    )
+
+
+def tenant_answer(tenant: TenantStatus) -> TenantAnswer:
+    """A tenant and what it holds."""
+    return TenantAnswer(
+        name=tenant.name,
+        limits=_limits_answer(tenant.limits),
+        held=_amounts(tenant.held),
+        waiting=tenant.waiting,
+        share=tenant.share,
+    )
+
+
+def breaker_answer(breaker: BreakerStatus) -> BreakerAnswer:
+    """A breaker that is not closed."""
+    return BreakerAnswer(
+        id=breaker.id,
+        provider=breaker.provider,
+        scope=breaker.scope.value,
+        subject=breaker.subject,
+        state=breaker.state.value,
+        since=moment(breaker.since),
+        failures=breaker.failures,
+        reason=breaker.reason,
+        next_probe_s=seconds(breaker.next_probe_s),
+        probe=breaker.probe,
+        words=breaker.words,
     )
 
 

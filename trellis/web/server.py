@@ -1,20 +1,17 @@
-"""Serving the face over HTTP, on hypercorn's Trio worker."""
+"""Serving the face over HTTP, until it is told to stop."""
 
-import logging
 import socket
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
-from hypercorn.typing import Framework
 
 from trellis.errors import ConfigError
 from trellis.web.app import Face
+from trellis.web.connection import Connections
 
 _GRACE_S: Final = 4.0
-_UNBOUNDED: Final = 2**31
+_BACKLOG: Final = 1024
 
 
 async def serve(
@@ -40,38 +37,24 @@ async def serve(
     Raises:
         ConfigError: the address cannot be listened at.
     """
-    with _listener(listen) as sock:
-        url = _url(sock)
-        config = Config()
-        # hypercorn wraps a descriptor in a socket of its own and closes that.
-        config.bind = [f"fd://{sock.detach()}"]
-    config.graceful_timeout = grace_s
-    config.include_server_header = False
-    # An own number per connection would only make busy clients reconnect.
-    config.keep_alive_max_requests = _UNBOUNDED
-    config.keep_alive_timeout = 60
-    config.errorlog = logging.getLogger("trellis.web.server")
-    # Below that it repeats what the daemon logs itself.
-    config.errorlog.setLevel(logging.WARNING)
-
-    async def shutdown() -> None:
-        await stop.wait()
-        face.closing.begin()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(
-            partial(
-                hypercorn_serve,
-                cast(Framework, face),
-                config,
-                shutdown_trigger=shutdown,
-                mode="asgi",
+    listener = _listener(listen)
+    connections = Connections(face)
+    async with listener, trio.open_nursery() as handlers:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(
+                partial(
+                    trio.serve_listeners, connections.serve, [listener], handler_nursery=handlers
+                )
             )
-        )
-        task_status.started(url)
+            task_status.started(_url(listener))
+            await stop.wait()
+            accepting.cancel_scope.cancel()
+        face.closing.begin()
+        connections.end()
+        handlers.cancel_scope.deadline = trio.current_time() + grace_s
 
 
-def _listener(listen: str) -> socket.socket:
+def _listener(listen: str) -> trio.SocketListener:
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -79,7 +62,7 @@ def _listener(listen: str) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, int(port)))
-        sock.listen(100)
+        sock.listen(_BACKLOG)
     except (OSError, ValueError, OverflowError) as refused:
         sock.close()
         raise ConfigError(
@@ -88,9 +71,9 @@ def _listener(listen: str) -> socket.socket:
                 "(another trellis?), or choose another address"
             ]
         ) from refused
-    return sock
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
+def _url(listener: trio.SocketListener) -> str:
+    host, port = listener.socket.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

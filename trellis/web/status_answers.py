@@ -27,6 +27,7 @@ class QuotaUseAnswer(Struct, frozen=True, kw_only=True):
     cores: Annotated[UseAnswer, Meta(description="Virtual CPUs.")]
     ram_mib: Annotated[UseAnswer, Meta(description="Memory in MiB.")]
     floating_ips: Annotated[UseAnswer, Meta(description="Floating IPs.")]
+    ports: Annotated[UseAnswer, Meta(description="Ports: one for each network of a server.")]
     volumes: Annotated[UseAnswer, Meta(description="Volumes.")]
     volume_gib: Annotated[UseAnswer, Meta(description="Space of volumes in GiB.")]
 
@@ -55,7 +56,7 @@ class ProviderGlance(Struct, frozen=True, kw_only=True):
     ]
     backoffs: Annotated[
         dict[str, str],
-        Meta(description="Pool, flavor and zone held back for want of capacity, until when."),
+        Meta(description="What is left alone after failures, and until when: its breakers."),
     ]
     missing: Annotated[
         dict[str, str], Meta(description="pool/label of each it cannot make, with the reason.")

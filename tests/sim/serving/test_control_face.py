@@ -135,7 +135,8 @@ async def test_tokens_are_revoked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("do", "state"), [("fail", "ERROR"), ("stop", "SHUTOFF"), ("remove", None)]
+    ("do", "state"),
+    [("fail", "ERROR"), ("stop", "SHUTOFF"), ("remove", None), ("rebuild", "ACTIVE")],
 )
 async def test_a_server_is_made_to_fail(tmp_path, do, state):
     """As an operator of the cloud, or chance, would."""
@@ -162,7 +163,7 @@ async def test_a_server_is_made_to_fail(tmp_path, do, state):
         ("POST", "one/outage", '{"kind": "sulk"}', 400, "kind"),
         ("POST", "one/quota", '{"instances": -5}', 400, "instances"),
         ("POST", "one/servers/unknown", '{"do": "fail"}', 404, "no server unknown"),
-        ("POST", "one/servers/unknown", '{"do": "dance"}', 400, "fail, stop, remove"),
+        ("POST", "one/servers/unknown", '{"do": "dance"}', 400, "fail, stop, remove, rebuild"),
     ],
 )
 async def test_a_wrong_call_is_told_what_is_wrong(tmp_path, method, path, body, status, words):
@@ -183,3 +184,19 @@ async def test_web_pages_are_kept_out(tmp_path, headers):
         answered = await clouds.http.post(url, headers=headers)
 
     assert answered.status_code == 403
+
+
+async def test_rate_limits_are_set_and_ended(tmp_path, mock_clock):
+    """With the words in which refusals say how long to wait."""
+    mock_clock.autojump_threshold = 0.01
+    async with clouds_of(tmp_path, spec_of()) as clouds:
+        account = await clouds.account()
+        limit = {"calls": 1, "per-s": 100, "says": "words", "service": "compute"}
+        await clouds.say("one/rate-limits", limits=[limit])
+        answers = [await account.call("GET", "/compute/v2.1/servers") for _ in range(2)]
+        await clouds.say("one/rate-limits", limits=[])
+        after = await account.call("GET", "/compute/v2.1/servers")
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].headers["Retry-After"] == "in a while"
+    assert after.status_code == 200

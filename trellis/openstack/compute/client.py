@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
@@ -24,6 +23,7 @@ from trellis.openstack.compute.rows import (
     ZoneRow,
     ZonesAnswer,
 )
+from trellis.openstack.paging import marker_in
 from trellis.openstack.session import Session
 
 MOST_PAGES: Final = 1000
@@ -105,7 +105,8 @@ class Compute:
             page = answer.decode(ServerPage)
             return page.servers, page.servers_links
 
-        return await self._pages("/servers/detail", params, read)
+        # A list is for all who wait for a server; looking for one by its name is for that one.
+        return await self._pages("/servers/detail", params, read, ahead=name is None)
 
     async def delete_server(self, server_id: str) -> None:
         """Tell nova to delete a server; it answers before anything has happened.
@@ -159,6 +160,7 @@ class Compute:
         json: object = None,
         params: Mapping[str, str] | None = None,
         turn_taken: bool = False,
+        ahead: bool = False,
     ) -> Answer:
         return await self._session.request(
             "compute",
@@ -170,6 +172,7 @@ class Compute:
             microversion=self._microversion,
             budget_s=self._budget_s,
             turn_taken=turn_taken,
+            ahead=ahead,
         )
 
     async def _pages(
@@ -177,6 +180,8 @@ class Compute:
         path: str,
         params: dict[str, str],
         read: Callable[[Answer], tuple[list[Row], list[Link]]],
+        *,
+        ahead: bool = False,
     ) -> list[Row]:
         """Follow a list by the *marker* of its next link, never by its URL.
 
@@ -185,14 +190,13 @@ class Compute:
         """
         rows: dict[str, Row] = {}
         for _ in range(self._most_pages):
-            page, links = read(await self._call("GET", path, params=params))
+            page, links = read(await self._call("GET", path, params=params, ahead=ahead))
             new = {row.id: row for row in page if row.id not in rows}
             rows.update(new)
             following = next((link.href for link in links if link.rel == "next"), None)
             if following is None or not new:
                 return list(rows.values())
-            marker = parse_qs(urlsplit(following).query).get("marker", [page[-1].id])[0]
-            params = {**params, "marker": marker}
+            params = {**params, "marker": marker_in(following, page[-1].id)}
         raise CloudBrokenError(
             f"the list has no end: {self._most_pages} pages and {len(rows)} rows",
             cloud=self._session.cloud,

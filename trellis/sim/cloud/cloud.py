@@ -11,11 +11,13 @@ import trio
 
 from trellis.sim.cloud.addresses import cidrs_of
 from trellis.sim.cloud.compute import Compute
-from trellis.sim.cloud.faults import Bucket, FaultDice, Verdict
-from trellis.sim.cloud.identity import Identity
+from trellis.sim.cloud.elsewhere import in_another_project
+from trellis.sim.cloud.faults import FaultDice, Verdict
+from trellis.sim.cloud.identity import MOVED_COMPUTE, Identity
 from trellis.sim.cloud.image_api import ImageApi
 from trellis.sim.cloud.ledger import Ledger, What
 from trellis.sim.cloud.network_api import NetworkApi
+from trellis.sim.cloud.rate_limits import Bucket
 from trellis.sim.cloud.server_state import Server
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
@@ -29,6 +31,12 @@ from trellis.sim.cloud.wire import Request, Response, html
 
 _SSH: Final = 22
 _YEARS_S: Final = 1e9
+_EDGE_S: Final = 1e-3
+"""A window's end is looked at when it is surely over."""
+
+_LEFT: Final = "(moved)"
+_COMPUTE: Final = {"compute": ("compute", _LEFT), MOVED_COMPUTE: (_LEFT, "compute")}
+"""What a part of a path stands for, as compute is at its own place or at another one."""
 
 Keypairs = dict[str, dict[str, Any]]
 
@@ -97,6 +105,8 @@ class SimCloud:
         self._identity = Identity(spec, self._timeline, self._ledger, self.root, _branch(chance))
         self._dice = FaultDice(spec, self._timeline, _branch(chance))
         self._buckets = [Bucket(limit) for limit in spec.rate_limits]
+        self._ahead_s = 0.0
+        self._timeline.after(0.0, self._plan_clock)
         self._regions = {
             name: self._make_region(name, number, chance)
             for number, name in enumerate(spec.regions)
@@ -149,7 +159,20 @@ class SimCloud:
         self._timeline.settle()
         service, segments, _ = self._taken(request.path)
         place = 2 if service == "volume" else 1  # cinder's paths name the project first
-        return self._dice.judge(request, service, segments[place] if len(segments) > place else "")
+        resource = segments[place] if len(segments) > place else ""
+        verdict = self._dice.judge(request, service, resource)
+        for fault in verdict.faults:
+            self._ledger.struck[fault] += 1
+        if verdict.revokes:
+            self._identity.revoke_all()
+        return verdict
+
+    def refusal(self, request: Request) -> Response:
+        """A 401 to a call, whatever it brings."""
+        service, _, region = self._taken(request.path)
+        refused = self._identity.refusal()
+        apis = region.apis if region is not None else {}
+        return apis[service].without_token(refused) if service in apis else refused
 
     def note_lost(self, request: Request, verdict: Verdict) -> None:
         """Write down that a call's answer, or the call itself, was lost."""
@@ -168,9 +191,10 @@ class SimCloud:
             response = self._count(request, service, *refused)
         self._calls += 1
         id = f"req-{self._calls:08x}-0000-4000-a000-{self._identity.project_id[:12]}"
+        headers = {**response.headers, "x-openstack-request-id": id}
         if service == "compute":
-            return response.with_headers(x_openstack_request_id=id, x_compute_request_id=id)
-        return response.with_headers(x_openstack_request_id=id)
+            headers["x-compute-request-id"] = id
+        return Response(response.status, response.body, headers)
 
     def handle_after(self, request: Request, seconds: float) -> None:
         """Accept a call now and carry it out so much later; nobody hears the answer."""
@@ -187,7 +211,10 @@ class SimCloud:
         if len(parts) > 1 and parts[1] == "identity":
             return "identity", tuple(parts[2:]), None
         region = self._regions.get(parts[1]) if len(parts) > 2 else None
-        return (parts[2] if region else "?"), tuple(parts[3:]), region
+        service = parts[2] if region else "?"
+        if service in _COMPUTE and self.spec.outages:
+            service = _COMPUTE[service][self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
+        return service, tuple(parts[3:]), region
 
     def _gate(
         self, request: Request, service: str, segments: tuple[str, ...], region: Region | None
@@ -195,21 +222,29 @@ class SimCloud:
         """What stands before the services: rate limits, paths, tokens. None lets a call in."""
         for bucket in self._buckets:
             if bucket.concerns(request, service):
-                refusal = bucket.take(self._timeline.now)
+                now = self._timeline.now
+                refusal = bucket.take(now, self._timeline.utc(now))
                 if refusal is not None:
+                    self._ledger.struck.update(bucket.faults)
                     site = self._some_site(request.path)
                     site.note(What.RATE_LIMITED, id=f"{request.method} {service}", who=site.user)
                     return "(rate limited)", refusal
         if service == "identity":
             return None
         if region is None or service not in region.apis:
+            if service == _LEFT:
+                self._ledger.struck[OutageKind.MOVED.value] += 1
             return "?", html(404, "Not Found")
         api = region.apis[service]
         versions = api.discover(segments)
         if versions is not None:
             return "/", versions
-        if not self._identity.accepts(request.headers.get("x-auth-token")):
+        token = self._identity.good(request.headers.get("x-auth-token"))
+        if token is None:
             return "(no token)", api.without_token(self._identity.refusal())
+        if token.elsewhere:
+            answered = in_another_project(request, service, segments)
+            return None if answered is None else ("(another project)", answered)
         return None
 
     def _act(
@@ -227,7 +262,8 @@ class SimCloud:
         return self._count(request, service, kind, response)
 
     def _count(self, request: Request, service: str, kind: str, response: Response) -> Response:
-        self._ledger.counted(f"{request.method} {service} {kind}", response.status)
+        call = f"{request.method} {service} {kind}"
+        self._ledger.counted(call, response.status, self._timeline.now)
         return response
 
     def _some_site(self, path: str) -> Site:
@@ -352,6 +388,22 @@ class SimCloud:
             region.site.spec = spec
             if spec.longest_lag_s > 0.0:
                 region.servers.keep_history()
+        self._plan_clock()
+
+    def _plan_clock(self) -> None:
+        """Set the clock as the faults of now say, and have it looked at when they change."""
+        ahead_s, age = self.spec.faults_at(self._timeline.age).clock_skew_s, self._timeline.age
+        if ahead_s != self._ahead_s:
+            self._ahead_s = ahead_s
+            self._timeline.step(ahead_s)
+            self._ledger.struck["clock-skew-s"] += 1
+        windows = self.spec.fault_windows
+        if all(window.faults.clock_skew_s == self.spec.faults.clock_skew_s for window in windows):
+            return
+        edges = [edge for window in windows for edge in (window.start, window.end)]
+        later = min((edge for edge in edges if edge > age), default=None)
+        if later is not None:
+            self._timeline.after(later - age + _EDGE_S, self._plan_clock)
 
     def set_outage(self, kind: OutageKind | None) -> None:
         """Be down from now on, until told otherwise; None ends every outage there is or will be."""
@@ -384,6 +436,40 @@ class SimCloud:
         region, server = self._known(server_id)
         region.servers.remove(server)
 
+    def rename_server(self, server_id: str, name: str) -> None:
+        """Give a server another name, as a person with the account's credentials does."""
+        region, server = self._known(server_id)
+        region.servers.rename(server, name)
+
+    def rebuild_server(self, server_id: str) -> None:
+        """Make a server's disk anew, as a person does: its host key is another afterwards."""
+        region, server = self._known(server_id)
+        region.servers.rebuild(server)
+
+    def delete_port(self, port_id: str) -> None:
+        """Delete a port, as a person does; its server shows its addresses no longer."""
+        self._timeline.settle()
+        for region in self._regions.values():
+            network = region.servers.network
+            port = network.ports.get(port_id)
+            if port is not None:
+                network.delete_port(port)
+                server = region.servers.live.get(port.device_id)
+                if server is not None:
+                    region.servers.addresses_changed(server)
+                return
+        raise LookupError(f"{self.spec.name} has no port {port_id}")
+
+    def delete_floating_ip(self, floating_ip_id: str) -> None:
+        """Delete a floating IP, as a person does."""
+        self._timeline.settle()
+        for region in self._regions.values():
+            found = region.servers.network.floating_ips.get(floating_ip_id)
+            if found is not None:
+                region.servers.network.delete_floating_ip(found, found.who)
+                return
+        raise LookupError(f"{self.spec.name} has no floating IP {floating_ip_id}")
+
     def _known(self, server_id: str) -> tuple[Region, Server]:
         self._timeline.settle()
         for region in self._regions.values():
@@ -412,6 +498,9 @@ class SimCloud:
             server = region.servers.live.get(device) if device is not None else None
             if server is None:
                 continue
+            if server.zone in region.site.faults.zone_dead:
+                region.site.strike("zone-dead")
+                raise OSError(errno.EHOSTUNREACH, f"no way to {host}")
             if port != _SSH or server.ssh_at is None or server.ssh_at > now:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, f"{host}:{port} refuses")
             return SshStream(server.host_key, self._liveness(server))

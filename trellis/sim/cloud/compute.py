@@ -3,6 +3,8 @@
 import hashlib
 from typing import Any
 
+import attrs
+
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.nova import asked_microversion, invalid, object_in, refuse
 from trellis.sim.cloud.routes import Call, Table, find, taken_apart
@@ -11,7 +13,7 @@ from trellis.sim.cloud.server_api import ServerApi
 from trellis.sim.cloud.server_state import Flavor
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
-from trellis.sim.cloud.spec import UNLIMITED
+from trellis.sim.cloud.spec import UNLIMITED, Quota
 from trellis.sim.cloud.wire import (
     RefusalError,
     Request,
@@ -100,6 +102,13 @@ class Compute:
 
     def _list_flavors(self, call: Call) -> Response:
         detailed = call.segments[-1] == "detail"
+        gone = self._site.faults.flavor_gone
+        if gone:
+            flavors = self._servers.flavors.values()
+            left = [flavor for flavor in flavors if flavor.spec.name not in gone]
+            if len(left) < len(flavors):
+                self._site.strike("flavor-gone")
+            return answer(200, {"flavors": [self._flavor(flavor, detailed) for flavor in left]})
         if detailed not in self._flavors:
             rows = [self._flavor(flavor, detailed) for flavor in self._servers.flavors.values()]
             self._flavors[detailed] = answer(200, {"flavors": rows})
@@ -114,7 +123,7 @@ class Compute:
 
     def _known_flavor(self, call: Call) -> Flavor:
         flavor = self._servers.flavors.get(call.segments[1])
-        if flavor is None:
+        if flavor is None or flavor.spec.name in self._site.faults.flavor_gone:
             raise refuse(404, f"Flavor {call.segments[1]} could not be found.")
         return flavor
 
@@ -136,7 +145,8 @@ class Compute:
     # ----------------------------------------------------------------------- limits, zones
 
     def _limits(self, _: Call) -> Response:
-        quota, usage = self._site.spec.quota, self._servers.usage
+        quota, usage = self._told_quota(), self._servers.usage
+        instances = usage.instances + self._site.faults.quota_stuck
         absolute = {
             "maxTotalCores": quota.cores,
             "maxPersonality": 5,
@@ -153,7 +163,7 @@ class Compute:
             "maxSecurityGroupRules": -1,
             "totalRAMUsed": usage.ram_mib,
             "totalCoresUsed": usage.cores,
-            "totalInstancesUsed": usage.instances,
+            "totalInstancesUsed": instances,
             "totalFloatingIpsUsed": 0,
             "totalSecurityGroupsUsed": 0,
             "totalServerGroupsUsed": 0,
@@ -161,7 +171,8 @@ class Compute:
         return answer(200, {"limits": {"rate": [], "absolute": absolute}})
 
     def _quota(self, call: Call) -> Response:
-        quota, usage = self._site.spec.quota, self._servers.usage
+        quota, usage = self._told_quota(), self._servers.usage
+        instances = usage.instances + self._site.faults.quota_stuck
         limits = {
             "cores": (quota.cores, usage.cores),
             "fixed_ips": (-1, 0),
@@ -169,7 +180,7 @@ class Compute:
             "injected_file_content_bytes": (10240, 0),
             "injected_file_path_bytes": (255, 0),
             "injected_files": (5, 0),
-            "instances": (quota.instances, usage.instances),
+            "instances": (quota.instances, instances),
             "key_pairs": (quota.keypairs, 0),
             "metadata_items": (128, 0),
             "ram": (quota.ram_mib, usage.ram_mib),
@@ -185,10 +196,42 @@ class Compute:
         }
         return answer(200, {"quota_set": {"id": call.segments[1], **rows}})
 
+    def _told_quota(self) -> Quota:
+        """The quota as the cloud tells it, which is not always what it is.
+
+        Raises:
+            RefusalError: it does not tell it.
+        """
+        site = self._site
+        faults, quota = site.faults, site.quota
+        if faults.quota_missing:
+            site.strike("quota-missing")
+            raise RefusalError(page_not_found())
+        if faults.quota_refused:
+            site.strike("quota-refused")
+            raise refuse(403, "Policy doesn't allow os_compute_api:limits to be performed.")
+        if faults.quota_changed:
+            site.strike("quota-changed")
+        if faults.quota_stuck:
+            site.strike("quota-stuck")
+        if faults.quota_unlimited:
+            site.strike("quota-unlimited")
+            return attrs.evolve(quota, instances=UNLIMITED, cores=UNLIMITED, ram_mib=UNLIMITED)
+        if faults.quota_too_high:
+            site.strike("quota-too-high")
+            return _times(quota, 2.0)
+        if faults.quota_too_low:
+            site.strike("quota-too-low")
+            return _times(quota, 0.5)
+        return quota
+
     def _zones(self, _: Call) -> Response:
+        gone = self._site.faults.zone_gone
+        zones = [zone for zone in self._site.spec.zones if zone not in gone]
+        if len(zones) < len(self._site.spec.zones):
+            self._site.strike("zone-gone")
         rows = [
-            {"zoneName": zone, "zoneState": {"available": True}, "hosts": None}
-            for zone in self._site.spec.zones
+            {"zoneName": zone, "zoneState": {"available": True}, "hosts": None} for zone in zones
         ]
         return answer(200, {"availabilityZoneInfo": rows})
 
@@ -211,7 +254,7 @@ class Compute:
         if name in self._keypairs:
             raise refuse(409, f"Key pair '{name}' already exists.")
         site = self._site
-        limit = site.spec.quota.keypairs
+        limit = site.quota.keypairs
         if limit != UNLIMITED and len(self._keypairs) >= limit:
             message = "Quota exceeded, too many key pairs."
             site.note(
@@ -243,6 +286,20 @@ class Compute:
         if name not in self._keypairs:
             raise refuse(404, f"Keypair {name} not found for user {self._site.user_id}")
         return name
+
+
+def _times(quota: Quota, factor: float) -> Quota:
+    """Another quota of servers; what is unlimited stays so."""
+
+    def times(most: int) -> int:
+        return most if most == UNLIMITED else int(most * factor)
+
+    return attrs.evolve(
+        quota,
+        instances=times(quota.instances),
+        cores=times(quota.cores),
+        ram_mib=times(quota.ram_mib),
+    )
 
 
 def _unsupported(version: Microversion) -> Response:

@@ -5,19 +5,17 @@ HTTP acts on it in its own way.
 """
 
 import enum
-import math
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from trellis.sim.cloud.spec import CloudSpec, Outage, OutageKind, RateLimit
+from trellis.sim.cloud.spec import CloudSpec, Faults, OutageKind
 from trellis.sim.cloud.timeline import Timeline
-from trellis.sim.cloud.wire import Request, Response, answer, html, nova_fault
+from trellis.sim.cloud.wire import Request, Response, html, nova_fault
 
 _CHANGES: Final = ("POST", "PUT", "DELETE", "PATCH")
 _CAN_LOSE: Final = ("servers", "floatingips", "ports", "volumes", "os-keypairs")
-_EPSILON: Final = 1e-9
 
 
 class Fate(enum.Enum):
@@ -38,6 +36,19 @@ class Fate(enum.Enum):
     """The connection breaks in the middle of the answer."""
     PAGE = "page"
     """Answered 200 with a page in HTML by something in between."""
+    UNAUTHORISED = "unauthorised"
+    """Answered 401, whatever the token or the credentials are: not carried out."""
+    REDIRECTED = "redirected"
+    """Answered 302 to another host: not carried out."""
+    TRICKLED = "trickled"
+    """Answered byte by byte."""
+    ENDLESS = "endless"
+    """Answered without end."""
+    HUGE = "huge"
+    SHORT = "short"
+    ODD = "odd"
+    GARBAGE = "garbage"
+    """These four: answered with what `trellis.sim.cloud.spoil` makes of the answer."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +62,10 @@ class Verdict:
         acts_after_s: it is carried out only so much later, whatever else.
         silent: for a lost one: nothing more is heard, instead of a reset.
         status: of a broken one.
+        faults: names of the faults that make it so.
+        trickle_s: over how long the answer comes, where it trickles.
+        variant: which of its forms a fault takes.
+        revokes: with it all tokens become worthless.
     """
 
     fate: Fate
@@ -60,6 +75,28 @@ class Verdict:
     acts_after_s: float | None = None
     silent: bool = False
     status: int = 500
+    faults: tuple[str, ...] = ()
+    trickle_s: float = 0.0
+    variant: int = 0
+    revokes: bool = False
+
+
+_SPOILT: Final = (
+    ("trickle", Fate.TRICKLED),
+    ("endless_answer", Fate.ENDLESS),
+    ("huge_answer", Fate.HUGE),
+    ("short_answer", Fate.SHORT),
+    ("odd_answer", Fate.ODD),
+    ("garbage_headers", Fate.GARBAGE),
+)
+"""Faults that let a call act, and what they do to its answer."""
+
+_DOWN: Final = {
+    OutageKind.REFUSE: Fate.REFUSED,
+    OutageKind.HANG: Fate.HUNG,
+    OutageKind.GATEWAY: Fate.GATEWAY,
+}
+_BURST_SHARE: Final = 0.9
 
 
 class FaultDice:
@@ -78,7 +115,7 @@ class FaultDice:
     @spec.setter
     def spec(self, spec: CloudSpec) -> None:
         self._spec = spec
-        self._steady = not spec.fault_windows and not _any_call_fault(spec)
+        self._steady = not spec.fault_windows and not _any_call_fault(spec.faults)
 
     def judge(self, request: Request, service: str, resource: str) -> Verdict:
         """Decide what happens to a call.
@@ -91,74 +128,106 @@ class FaultDice:
         random, spec = self._random, self._spec
         latency = spec.latency.for_verb(request.method).draw(random)
         first = random.random() < 0.5
-        outage = self._outage(service)
-        if outage is not None:
-            return _down(outage, latency)
+        met: tuple[str, ...] = ()
+        if spec.outages:
+            down, met, slow_s = self._outage(request, service, latency, first)
+            latency += slow_s
+            if down is not None:
+                return down
+        verdict = Verdict(fate=Fate.ANSWERED, latency_s=latency, acts_first=first, faults=met)
         if self._steady:
-            return Verdict(fate=Fate.ANSWERED, latency_s=latency, acts_first=first)
+            return verdict
         faults = spec.faults_at(self._timeline.age)
+        return self._struck(verdict, faults, request, service, resource)
+
+    def _struck(
+        self, verdict: Verdict, faults: Faults, request: Request, service: str, resource: str
+    ) -> Verdict:
+        random = self._random
         changes = request.method in _CHANGES and service != "identity"
         can_lose = changes and resource in _CAN_LOSE
         if can_lose and random.random() < faults.lose_request:
             silent = random.random() < 0.5
-            return Verdict(fate=Fate.LOST, latency_s=latency, acts=False, silent=silent)
+            return _met(verdict, Fate.LOST, "lose-request", acts=False, silent=silent)
         if can_lose and random.random() < faults.lose_answer:
-            late = None
+            names, late = ["lose-answer"], None
             is_create = request.method == "POST" and request.path.endswith("/servers")
             if is_create and random.random() < faults.appear_late:
+                names.append("appear-late")
                 late = random.uniform(faults.appear_late_s[0], faults.appear_late_s[1])
             silent = random.random() < 0.5
-            return Verdict(
-                fate=Fate.LOST,
-                latency_s=latency,
-                acts_first=first,
-                acts_after_s=late,
-                silent=silent,
-            )
+            return _met(verdict, Fate.LOST, *names, acts_after_s=late, silent=silent)
         if random.random() < faults.server_error:
             acts = changes and random.random() < 0.5
             status = random.choice((500, 502, 503))
-            return Verdict(
-                fate=Fate.BROKEN, latency_s=latency, acts_first=first, acts=acts, status=status
-            )
-        # Drawn only where they are wanted: other scenarios keep their stories.
-        if faults.cut_answer > 0.0 and random.random() < faults.cut_answer:
-            return Verdict(fate=Fate.CUT, latency_s=latency, acts_first=first)
-        if faults.html_answer > 0.0 and random.random() < faults.html_answer:
+            return _met(verdict, Fate.BROKEN, "server-error", acts=acts, status=status)
+        # From here on drawn only where they are wanted: other scenarios keep their stories.
+        if self._befalls(faults.cut_answer):
+            return _met(verdict, Fate.CUT, "cut-answer")
+        if self._befalls(faults.html_answer):
             acts = changes and random.random() < 0.5
-            return Verdict(fate=Fate.PAGE, latency_s=latency, acts_first=first, acts=acts)
-        return Verdict(fate=Fate.ANSWERED, latency_s=latency, acts_first=first)
+            return _met(verdict, Fate.PAGE, "html-answer", acts=acts)
+        if self._befalls(faults.reset):
+            acts = not changes or random.random() < 0.5
+            return _met(verdict, Fate.LOST, "reset", acts=acts)
+        if self._befalls(faults.hang_call):
+            return _met(verdict, Fate.HUNG, "hang-call", acts=False)
+        if self._befalls(faults.redirect):
+            return _met(verdict, Fate.REDIRECTED, "redirect", acts=False)
+        if service != "identity" and self._befalls(faults.refuse_token):
+            return _met(verdict, Fate.UNAUTHORISED, "refuse-token", acts=False)
+        if service != "identity" and self._befalls(faults.revoke_tokens):
+            return _met(verdict, Fate.ANSWERED, "revoke-tokens", revokes=True)
+        for name, fate in _SPOILT:
+            if self._befalls(getattr(faults, name)):
+                more = {"trickle_s": faults.trickle_s, "variant": random.getrandbits(32)}
+                return _met(verdict, fate, name.replace("_", "-"), **more)
+        return verdict
 
-    def _outage(self, service: str) -> Outage | None:
-        age = self._timeline.age
+    def _befalls(self, probability: float) -> bool:
+        return probability > 0.0 and self._random.random() < probability
+
+    def _outage(
+        self, request: Request, service: str, latency: float, first: bool
+    ) -> tuple[Verdict | None, tuple[str, ...], float]:
+        """How an outage ends a call, if one does; else what befalls it, and how slow it is."""
+        age, met, slow_s = self._timeline.age, list[str](), 0.0
         for outage in self._spec.outages:
-            here = not outage.services or service in outage.services
-            if here and outage.start <= age < outage.end:
-                return outage
-        return None
+            if not outage.holds(age, service):
+                continue
+            name = outage.kind.value
+            verdict = Verdict(
+                fate=Fate.HUNG, latency_s=latency, acts_first=first, faults=(name,)
+            )  # fmt: skip
+            match outage.kind:
+                case OutageKind.SLOW:
+                    met.append(name)
+                    slow_s += outage.slow_s
+                case OutageKind.BURST if self._random.random() < _BURST_SHARE:
+                    changes = request.method in _CHANGES and service != "identity"
+                    acts = changes and self._random.random() < 0.5
+                    status = self._random.choice((500, 502, 503))
+                    down = attrs.evolve(verdict, fate=Fate.BROKEN, acts=acts, status=status)
+                    return down, (), slow_s
+                case OutageKind.LOCKED if service == "identity" and request.method == "POST":
+                    return attrs.evolve(verdict, fate=Fate.UNAUTHORISED, acts=False), (), slow_s
+                case kind if kind in _DOWN:
+                    return attrs.evolve(verdict, fate=_DOWN[kind], acts=False), (), slow_s
+        return None, tuple(met), slow_s
 
 
-def _any_call_fault(spec: CloudSpec) -> bool:
-    faults = spec.faults
-    return any(
-        (
-            faults.lose_answer,
-            faults.lose_request,
-            faults.server_error,
-            faults.cut_answer,
-            faults.html_answer,
-        )
-    )
+def _met(verdict: Verdict, fate: Fate, *names: str, **more: Any) -> Verdict:
+    return attrs.evolve(verdict, fate=fate, faults=(*verdict.faults, *names), **more)
 
 
-def _down(outage: Outage, latency: float) -> Verdict:
-    fates = {
-        OutageKind.REFUSE: Fate.REFUSED,
-        OutageKind.HANG: Fate.HUNG,
-        OutageKind.GATEWAY: Fate.GATEWAY,
-    }
-    fate = fates[outage.kind]
-    return Verdict(fate=fate, latency_s=latency, acts=False)
+_CALL_FAULTS: Final = (
+    "lose_answer", "lose_request", "server_error", "cut_answer", "html_answer", "reset",
+    "hang_call", "redirect", "refuse_token", "revoke_tokens", *(name for name, _ in _SPOILT),
+)  # fmt: skip
+
+
+def _any_call_fault(faults: Faults) -> bool:
+    return any(getattr(faults, name) for name in _CALL_FAULTS)
 
 
 def broken_answer(status: int) -> Response:
@@ -167,50 +236,3 @@ def broken_answer(status: int) -> Response:
         message = "Unexpected API Error. Please report this at https://bugs.launchpad.net/nova/."
         return nova_fault(500, message)
     return html(status, {502: "Bad Gateway", 503: "Service Unavailable"}[status])
-
-
-class Bucket:
-    """A rate limit at work."""
-
-    def __init__(self, limit: RateLimit) -> None:
-        self._limit = limit
-        self._level = limit.calls
-        self._at: float | None = None
-
-    def concerns(self, request: Request, service: str) -> bool:
-        """Whether the limit is about such calls."""
-        limit = self._limit
-        if limit.service is None:
-            if service == "identity":
-                return False
-        elif limit.service != service:
-            return False
-        if limit.method is not None and limit.method != request.method:
-            return False
-        return limit.path is None or request.path.endswith(limit.path)
-
-    def take(self, now: float) -> Response | None:
-        """Count a call; returns the refusal if it is one too many."""
-        limit = self._limit
-        if self._at is not None:
-            refill = (now - self._at) * limit.calls / limit.per_s
-            self._level = min(limit.calls, self._level + refill)
-        self._at = now
-        if self._level >= 1.0 - _EPSILON:
-            self._level -= 1.0
-            return None
-        wait = math.ceil((1.0 - self._level) * limit.per_s / limit.calls)
-        return _too_many(limit, wait)
-
-
-def _too_many(limit: RateLimit, wait: int) -> Response:
-    if limit.status == 413:
-        fault = {"code": 413, "message": "This request was rate-limited."}
-        fault["details"] = f"Only {limit.calls:g} request(s) can be made every {limit.per_s:g} s."
-        if limit.retry_after:
-            fault["retryAfter"] = str(wait)
-        refused = answer(413, {"overLimit": fault})
-    else:
-        text = {"status": f"{limit.status} Too Many Requests", "message": "Too Many Requests"}
-        refused = answer(limit.status, {"error": text})
-    return refused.with_headers(Retry_After=str(wait)) if limit.retry_after else refused

@@ -8,10 +8,13 @@ from trellis.sim.cloud.bodies import object_of
 from trellis.sim.cloud.identity_v2 import IdentityV2
 from trellis.sim.cloud.ledger import Ledger
 from trellis.sim.cloud.site import uuid_of
-from trellis.sim.cloud.spec import CloudSpec, IdentityVersions
+from trellis.sim.cloud.spec import CloudSpec, IdentityVersions, OutageKind
 from trellis.sim.cloud.timeline import Timeline
 from trellis.sim.cloud.tokens import Token, Tokens
 from trellis.sim.cloud.wire import Request, Response, answer, empty, json_object, keystone_error
+
+MOVED_COMPUTE: Final = "compute-moved"
+"""Where compute is in paths while it has moved (`OutageKind.MOVED`)."""
 
 _NOT_FOUND_PAGE: Final = (
     b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
@@ -34,21 +37,21 @@ class Identity:
         self.user_id = uuid_of(random).replace("-", "")
         self.project_id = uuid_of(random).replace("-", "")
         self._ids = uuid_of(random)
-        self._catalog = self._make_catalog()
+        self._catalogs = (self._make_catalog("compute"), self._make_catalog(MOVED_COMPUTE))
         self._v2 = IdentityV2(
             timeline,
             self._tokens,
             root=root,
             user_id=self.user_id,
-            project_id=self.project_id,
-            catalog=self._catalog,
+            project_id=lambda: self._present_project,
+            catalog=lambda: self._catalog,
         )
 
     # --------------------------------------------------------------------------- tokens
 
-    def accepts(self, token: str | None) -> bool:
-        """Whether a token is good now."""
-        return self._tokens.good(token) is not None
+    def good(self, token: str | None) -> Token | None:
+        """The token of this text, if it is good now."""
+        return self._tokens.good(token, self.spec)
 
     def revoke_all(self) -> None:
         """Make every token given out so far worthless."""
@@ -86,7 +89,7 @@ class Identity:
                 return "/v3", answer(200, {"version": self._version()})
             case "POST", ("v3", "auth", "tokens"):
                 return "/v3/auth/tokens", self._log_in(request)
-        if not self.accepts(request.headers.get("x-auth-token")):
+        if self.good(request.headers.get("x-auth-token")) is None:
             return "/v3/" + "/".join(segments[1:2]), self.refusal()
         match request.method, segments:
             case "GET" | "HEAD" | "DELETE", ("v3", "auth", "tokens"):
@@ -94,7 +97,7 @@ class Identity:
             case "GET", ("v3", "auth", "catalog"):
                 return "/v3/auth/catalog", answer(200, {"catalog": self._catalog})
             case "GET", ("v3", "auth", "projects"):
-                project = {"id": self.project_id, "name": self.spec.credentials.project}
+                project = {"id": self._present_project, "name": self.spec.credentials.project}
                 project |= {"domain_id": "default"}
                 listed = {"projects": [{**project, "enabled": True, "is_domain": False}]}
                 return "/v3/auth/projects", answer(200, listed)
@@ -164,7 +167,7 @@ class Identity:
 
     def _about_token(self, request: Request) -> Response:
         subject = request.headers.get("x-subject-token", "")
-        token = self._tokens.good(subject)
+        token = self.good(subject)
         if token is None:
             return keystone_error(404, "Could not find token.", "Not Found")
         if request.method == "DELETE":
@@ -190,7 +193,7 @@ class Identity:
         }
         if token.scoped:
             shown |= {
-                "project": {"domain": domain, "id": self.project_id, "name": mine.project},
+                "project": {"domain": domain, "id": self._present_project, "name": mine.project},
                 "is_domain": False,
                 "roles": [{"id": self._id("member"), "name": "member"}],
                 "catalog": self._catalog,
@@ -215,12 +218,22 @@ class Identity:
             "media-types": [media],
         }
 
-    def _make_catalog(self) -> list[dict[str, Any]]:
+    @property
+    def _catalog(self) -> list[dict[str, Any]]:
+        return self._catalogs[self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
+
+    @property
+    def _present_project(self) -> str:
+        """Id of the project that logins lead to now."""
+        elsewhere = self.spec.is_out(OutageKind.PROJECT, self._timeline.age)
+        return self._id("another project") if elsewhere else self.project_id
+
+    def _make_catalog(self, compute: str) -> list[dict[str, Any]]:
         regions = self.spec.regions
         everywhere = [(region, self.auth_url) for region in regions]
         catalog = [self._service("identity", "keystone", everywhere)]
         for kind, name, path in (
-            ("compute", "nova", "/compute/v2.1"),
+            ("compute", "nova", f"/{compute}/v2.1"),
             ("network", "neutron", "/network"),
             ("image", "glance", "/image"),
             (self.spec.block_storage, "cinderv3", f"/volume/v3/{self.project_id}"),

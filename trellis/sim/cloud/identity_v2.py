@@ -5,6 +5,7 @@ v2.0 reference; the real OpenStack of the tests has none.
 """
 
 import hmac
+from collections.abc import Callable
 from typing import Any, Final
 
 from trellis.sim.cloud.bodies import text_of
@@ -26,7 +27,8 @@ class IdentityV2:
     """The calls below ``/identity/v2.0``.
 
     Args:
-        catalog: as v3 shows it.
+        project_id: the project that logins lead to now.
+        catalog: as v3 shows it now.
     """
 
     def __init__(
@@ -36,15 +38,15 @@ class IdentityV2:
         *,
         root: str,
         user_id: str,
-        project_id: str,
-        catalog: list[dict[str, Any]],
+        project_id: Callable[[], str],
+        catalog: Callable[[], list[dict[str, Any]]],
     ) -> None:
         self._timeline = timeline
         self._tokens = tokens
         self._root = root
         self._user_id = user_id
-        self._project_id = project_id
-        self._catalog = [_old_service(service, project_id) for service in catalog]
+        self._present_project = project_id
+        self._catalog = catalog
 
     def version(self) -> dict[str, Any]:
         """How version discovery shows it."""
@@ -67,7 +69,7 @@ class IdentityV2:
             case "POST", ("tokens",):
                 return "/v2.0/tokens", self._log_in(request, spec, password)
             case "GET", ("tenants",):
-                if self._tokens.good(request.headers.get("x-auth-token")) is None:
+                if self._tokens.good(request.headers.get("x-auth-token"), spec) is None:
                     return "/v2.0/tenants", _refusal()
                 listed = {"tenants": [self._tenant(spec)], "tenants_links": []}
                 return "/v2.0/tenants", answer(200, listed)
@@ -97,7 +99,7 @@ class IdentityV2:
             _ACCESS_KEY: ("accessKey", mine.access_key, "secretKey", mine.secret_key),
         }
         if isinstance(auth.get("token"), dict):
-            return self._tokens.good(text_of(auth["token"], "id")) is not None
+            return self._tokens.good(text_of(auth["token"], "id"), spec) is not None
         for kind, (who, name, what, secret) in kinds.items():
             given = auth.get(kind)
             if isinstance(given, dict):
@@ -119,7 +121,7 @@ class IdentityV2:
             shown["tenant"] = self._tenant(spec)
         access = {
             "token": shown,
-            "serviceCatalog": self._catalog if token.scoped else [],
+            "serviceCatalog": self._old_catalog() if token.scoped else [],
             "user": {
                 "id": self._user_id,
                 "name": spec.credentials.username,
@@ -130,6 +132,14 @@ class IdentityV2:
             "metadata": {"is_admin": 0, "roles": []},
         }
         return answer(200, {"access": access}).with_headers(Vary="X-Auth-Token")
+
+    @property
+    def _project_id(self) -> str:
+        return self._present_project()
+
+    def _old_catalog(self) -> list[dict[str, Any]]:
+        project_id = self._project_id
+        return [_old_service(service, project_id) for service in self._catalog()]
 
     def _tenant(self, spec: CloudSpec) -> dict[str, Any]:
         name = spec.credentials.project

@@ -64,7 +64,11 @@ class ImageApi:
             return f"/{kind}", refusal.response
 
     def _list(self, call: Call) -> Response:
-        rows = [self._image(image) for image in self._servers.images.values()]
+        gone = self._site.faults.image_gone
+        images = [image for image in self._servers.images.values() if image.spec.name not in gone]
+        if len(images) < len(self._servers.images):
+            self._site.strike("image-gone")
+        rows = [self._image(image) for image in images]
         for field in _FILTERS:
             wanted = call.asked(field)
             if wanted is not None:
@@ -75,11 +79,15 @@ class ImageApi:
 
     def _show(self, call: Call) -> Response:
         image = self._servers.images.get(call.segments[1])
-        if image is None:
+        if image is None or image.spec.name in self._site.faults.image_gone:
             raise RefusalError(glance_error(404, f"No image found with ID {call.segments[1]}"))
         return answer(200, self._image(image))
 
     def _image(self, image: Image) -> dict[str, Any]:
+        status = image.spec.status
+        if status == "active" and image.spec.name in self._site.faults.image_inactive:
+            self._site.strike("image-inactive")
+            status = "deactivated"
         there = image.spec.status not in ("queued", "saving", "importing", "uploading")
         stamp = self._site.timeline.stamp(image.created)
         digest = hashlib.sha512(image.id.encode()).hexdigest()
@@ -90,7 +98,7 @@ class ImageApi:
             "visibility": "shared",
             "size": _SIZE if there else None,
             "virtual_size": _SIZE if there else None,
-            "status": image.spec.status,
+            "status": status,
             "checksum": digest[:32] if there else None,
             "protected": False,
             "min_ram": 0,

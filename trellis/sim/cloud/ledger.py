@@ -44,7 +44,8 @@ class Fact:
         id: of the thing; for a refused or lost call, the call.
         who: the user who owns the thing, or ``stranger``.
         metadata: a server's metadata, sorted: whose it is by its tag.
-        detail: a fault's message, a floating IP's description, what quota was short.
+        detail: a fault's message, a floating IP's description, what quota was short; of a server
+            that was created, its flavor.
         asked_at: when the call that did it reached the cloud; None if no call did.
         ssh_at: for a server that became active, when its guest answers; None is never.
     """
@@ -67,16 +68,20 @@ class Ledger:
 
     Attributes:
         calls: by kind, as ``GET compute /servers/detail``; ids are written ``*``.
+        calls_by_minute: calls by the minute of the cloud's clock.
         statuses: answers by HTTP status.
         peak_instances: the most servers of the account at one time, by region.
         struck: faults that took effect, by their names in the catalogue.
+        unattributable: ids of what the cloud left lying though it had never shown whose it is.
     """
 
     facts: list[Fact] = attrs.field(factory=list)
     calls: dict[str, int] = attrs.field(factory=dict)
+    calls_by_minute: dict[int, int] = attrs.field(factory=dict)
     statuses: dict[int, int] = attrs.field(factory=dict)
     peak_instances: dict[str, int] = attrs.field(factory=dict)
     struck: Struck = attrs.field(factory=Struck)
+    unattributable: set[str] = attrs.field(factory=set)
 
     def of(self, *kinds: What) -> list[Fact]:
         """The facts of these kinds."""
@@ -101,9 +106,11 @@ class Ledger:
         digest.update(repr(sorted(self.statuses.items())).encode())
         return digest.hexdigest()
 
-    def counted(self, call: str, status: int) -> None:
+    def counted(self, call: str, status: int, at: float) -> None:
         """Count one answered call."""
         self.calls[call] = self.calls.get(call, 0) + 1
+        minute = int(at // 60)
+        self.calls_by_minute[minute] = self.calls_by_minute.get(minute, 0) + 1
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
     def saw_instances(self, region: str, instances: int) -> None:

@@ -104,7 +104,7 @@ class Network:
 
     def ports_left(self) -> int | None:
         """How many more ports the quota allows; None is endless."""
-        limit = self._site.spec.quota.ports
+        limit = self._site.quota.ports
         return None if limit == UNLIMITED else limit - len(self.ports)
 
     def create_port(
@@ -172,6 +172,13 @@ class Network:
         else:
             self._site.note(What.PORT_DELETED, id=port.id, name=port.name, who=port.who)
 
+    def leave_port(self, port: Port) -> None:
+        """Let a port stay whose server is gone: nova was to delete it."""
+        port.status = "DOWN"
+        self.device_at.pop(port.ipv4, None)
+        if port.ipv6 is not None:
+            self.device_at.pop(port.ipv6, None)
+
     # --------------------------------------------------------------------- floating IPs
 
     def create_floating_ip(
@@ -183,7 +190,7 @@ class Network:
             OverQuotaError, NoAddressLeftError: nothing is made.
         """
         site = self._site
-        limit = site.spec.quota.floating_ips
+        limit = site.quota.floating_ips
         if limit != UNLIMITED and len(self.floating_ips) >= limit:
             raise OverQuotaError("floatingip")
         address = net.pool.take()

@@ -99,7 +99,11 @@ class NetworkApi:
     # --------------------------------------------------------------------------- networks
 
     def _list_networks(self, call: Call) -> Response:
-        rows = [self._rows.net(net) for net in self._network.nets.values()]
+        gone = self._site.faults.network_gone
+        nets = [net for net in self._network.nets.values() if net.spec.name not in gone]
+        if len(nets) < len(self._network.nets):
+            self._site.strike("network-gone")
+        rows = [self._rows.net(net) for net in nets]
         return answer(200, {"networks": _filtered(rows, call.query)})
 
     def _show_network(self, call: Call) -> Response:
@@ -107,7 +111,7 @@ class NetworkApi:
 
     def _known_net(self, id: str) -> Net:
         net = self._network.nets.get(id)
-        if net is None:
+        if net is None or net.spec.name in self._site.faults.network_gone:
             message = f"Network {id} could not be found."
             raise RefusalError(neutron_error(404, "NetworkNotFound", message))
         return net
@@ -169,7 +173,7 @@ class NetworkApi:
         return answer(200, {"extensions": rows})
 
     def _quota(self, call: Call) -> Response:
-        network, quota = self._network, self._site.spec.quota
+        network, quota = self._network, self._site.quota
         limits = {
             "network": (100, len(network.nets)),
             "subnet": (100, len(network.nets)),
@@ -278,8 +282,18 @@ class NetworkApi:
         return answer(200, {"floatingip": self._rows.floating_ip(floating_ip)})
 
     def _delete_floating_ip(self, call: Call) -> Response:
-        found = self._known_floating_ip(call.segments[1])
-        self._network.delete_floating_ip(found, self._site.user)
+        found, site = self._known_floating_ip(call.segments[1]), self._site
+        faults = site.faults
+        if site.befalls("floating-ip-delete-missing", faults.floating_ip_delete_missing):
+            message = f"Floating IP {found.id} could not be found"
+            raise RefusalError(neutron_error(404, "FloatingIPNotFound", message))
+        if site.befalls("floating-ip-delete-conflict", faults.floating_ip_delete_conflict):
+            message = f"Floating IP {found.id} is in use by another operation."
+            raise RefusalError(neutron_error(409, "Conflict", message))
+        if site.befalls("floating-ip-delete-lies", faults.floating_ip_delete_lies):
+            self._network.associate(found, None)
+            return empty(204)
+        self._network.delete_floating_ip(found, site.user)
         return empty(204)
 
     def _known_floating_ip(self, id: str) -> FloatingIp:

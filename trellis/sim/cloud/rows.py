@@ -35,6 +35,17 @@ def brief(site: Site, server: Server) -> dict[str, Any]:
     return {"id": server.id, "name": server.name, "links": links(site, "servers", server.id)}
 
 
+def unknown(site: Site, server: Server) -> dict[str, Any]:
+    """All that Nova can say of a server whose cell is down (api-guide, *Handling Down Cells*)."""
+    return {
+        "id": server.id,
+        "status": "UNKNOWN",
+        "tenant_id": site.project_id,
+        "created": site.timeline.stamp(server.created),
+        "links": links(site, "servers", server.id),
+    }
+
+
 def detail(site: Site, server: Server, look: Revision, version: Microversion) -> dict[str, Any]:
     """The whole server."""
     stamp = site.timeline.stamp

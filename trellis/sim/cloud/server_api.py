@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from trellis.sim.cloud.nova import check_metadata, microversion, object_in, refuse
 from trellis.sim.cloud.routes import Call, Table
-from trellis.sim.cloud.rows import BASE, detail, rendered
+from trellis.sim.cloud.rows import BASE, detail, rendered, unknown
 from trellis.sim.cloud.server_create import ServerCreate
 from trellis.sim.cloud.server_lists import ServerLists
 from trellis.sim.cloud.server_state import Server
@@ -12,6 +12,10 @@ from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
 from trellis.sim.cloud.wire import Response, answer, empty, json_object, raw_answer
 
+_BROKEN: Final = (
+    "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the "
+    "Nova API log if possible.\n<class 'nova.exception.NovaException'>"
+)
 _CONSOLE: Final = "Linux version 6.1 (sim)\nsshd: listening on port 22\nlogin:"
 
 
@@ -50,7 +54,9 @@ class ServerApi:
 
     def show(self, call: Call) -> Response:
         """``GET /servers/{id}``; a server that is gone is not found."""
-        server, version = self._find(call), microversion(call)
+        server, version = self._find(call, shows=True), microversion(call)
+        if self._site.faults.down_cell_unknown and server.second_cell:
+            return answer(200, {"server": unknown(self._site, server)})
         if version == BASE:
             row = rendered(self._site, server, server.now)
             return raw_answer(200, b'{"server":' + row + b"}")
@@ -66,7 +72,19 @@ class ServerApi:
 
     def delete(self, call: Call) -> Response:
         """``DELETE /servers/{id}``; fine while one is under way, 404 when it is gone."""
-        self._servers.delete(self._find(call), self._site.user)
+        server, site = self._find(call), self._site
+        faults, now = site.faults, site.now
+        going = server.now.task_state == "deleting"
+        may_vanish = server.hidden_until is None and not going
+        if may_vanish and site.befalls("delete-vanish", faults.delete_vanish):
+            server.hidden_until = now + faults.delete_vanish_s
+            raise refuse(404, f"Instance {server.id} could not be found.")
+        may_refuse = server.refuses_until is None and not going
+        if may_refuse and site.befalls("delete-conflict", faults.delete_conflict):
+            server.refuses_until = now + faults.delete_conflict_s
+        if server.refuses_until is not None and now < server.refuses_until:
+            raise refuse(409, f"Instance {server.id} is locked")
+        self._servers.delete(server, site.user)
         return empty(204)
 
     def action(self, call: Call) -> Response:
@@ -173,8 +191,17 @@ class ServerApi:
 
     # ------------------------------------------------------------------------------ checks
 
-    def _find(self, call: Call) -> Server:
-        server = self._servers.live.get(call.segments[1])
-        if server is None:
+    def _find(self, call: Call, *, shows: bool = False) -> Server:
+        server, site = self._servers.live.get(call.segments[1]), self._site
+        hidden = server is not None and (server.hidden_until or 0.0) > site.now
+        if server is None or hidden:
             raise refuse(404, f"Instance {call.segments[1]} could not be found.")
+        faults = site.faults
+        if server.second_cell and faults.down_cell_unknown:
+            site.strike("down-cell-unknown")
+            if not shows:
+                raise refuse(500, _BROKEN)
+        elif server.second_cell and faults.down_cell_skipped:
+            site.strike("down-cell-skipped")
+            raise refuse(500, _BROKEN)
         return server

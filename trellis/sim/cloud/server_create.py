@@ -62,7 +62,10 @@ class ServerCreate:
         version = microversion(call)
         self._check_fields(wanted, version)
         zone = wanted.get("availability_zone") or ""
-        if zone and zone not in site.spec.zones:
+        gone = zone in site.faults.zone_gone
+        if gone:
+            site.strike("zone-gone")
+        if zone and (zone not in site.spec.zones or gone):
             raise refuse(400, "The requested availability zone is not available")
         flavor, (image, volume_gib) = self._flavor(wanted), self._boots_from(wanted)
         nets = self._nets(wanted)
@@ -125,7 +128,10 @@ class ServerCreate:
     def _flavor(self, wanted: dict[str, Any]) -> Flavor:
         ref = str(wanted["flavorRef"]).rpartition("/")[2]
         flavor = self._servers.flavors.get(ref)
-        if flavor is None:
+        gone = flavor is not None and flavor.spec.name in self._site.faults.flavor_gone
+        if gone:
+            self._site.strike("flavor-gone")
+        if flavor is None or gone:
             raise refuse(400, f"Flavor {ref} could not be found.")
         return flavor
 
@@ -170,10 +176,16 @@ class ServerCreate:
         return image, size
 
     def _image(self, ref: str) -> Image:
-        image = self._servers.images.get(ref)
-        if image is None:
+        image, faults = self._servers.images.get(ref), self._site.faults
+        gone = image is not None and image.spec.name in faults.image_gone
+        if gone:
+            self._site.strike("image-gone")
+        if image is None or gone:
             raise refuse(400, "Can not find requested image")
-        if image.spec.status != "active":
+        inactive = image.spec.name in faults.image_inactive
+        if inactive:
+            self._site.strike("image-inactive")
+        if image.spec.status != "active" or inactive:
             raise refuse(400, f"Image {ref} is not active.")
         return image
 
@@ -193,7 +205,10 @@ class ServerCreate:
         nets = []
         for entry in asked:
             net = network.nets.get(entry.get("uuid", ""))
-            if net is None:
+            gone = net is not None and net.spec.name in self._site.faults.network_gone
+            if gone:
+                self._site.strike("network-gone")
+            if net is None or gone:
                 raise refuse(400, f"Network {entry.get('uuid')} could not be found.")
             if not net.spec.attachable:
                 message = f"It is not allowed to create an interface on external network {net.id}"

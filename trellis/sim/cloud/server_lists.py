@@ -9,13 +9,14 @@ import msgspec
 
 from trellis.sim.cloud.nova import invalid, microversion, refuse
 from trellis.sim.cloud.routes import Call
-from trellis.sim.cloud.rows import BASE, brief, detail, rendered
+from trellis.sim.cloud.rows import BASE, brief, detail, rendered, unknown
 from trellis.sim.cloud.server_state import Revision, Server
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
 from trellis.sim.cloud.wire import Response, raw_answer
 
 Row = tuple[Server, Revision]
+_FILTERS = ("changes-since", "name", "status", "marker", "limit")
 
 
 class ServerLists:
@@ -35,9 +36,15 @@ class ServerLists:
         """``GET /servers/detail``; at microversion 2.1 of rows that are encoded already."""
         rows, more = self._page(call)
         site, version = self._site, microversion(call)
-        if version == BASE:
-            return _joined([rendered(site, server, look) for server, look in rows], more)
-        shown = [msgspec.json.encode(detail(site, *row, version)) for row in rows]
+        down = site.faults.down_cell_unknown
+        shown = []
+        for server, look in rows:
+            if down and server.second_cell:
+                shown.append(msgspec.json.encode(unknown(site, server)))
+            elif version == BASE:
+                shown.append(rendered(site, server, look))
+            else:
+                shown.append(msgspec.json.encode(detail(site, server, look, version)))
         return _joined(shown, more)
 
     def _page(self, call: Call) -> tuple[list[Row], str | None]:
@@ -59,8 +66,16 @@ class ServerLists:
         return rows, site.url("compute", path)
 
     def _matching(self, call: Call) -> list[Row]:
-        servers, lag = self._servers, self._site.faults.list_lag_s
+        site = self._site
+        faults, servers = site.faults, self._servers
+        lag = faults.list_lag_s
         since, status = call.asked("changes-since"), call.asked("status")
+        if since is not None and faults.changes_since_refused:
+            site.strike("changes-since-refused")
+            raise invalid("changes-since", since, "it is not supported by this cloud")
+        if since is not None and faults.changes_since_ignored:
+            site.strike("changes-since-ignored")
+            since = None
         named = self._named(call.asked("name"))
         if since is not None:
             rows = servers.changed_since(_seconds(since), lag)
@@ -75,7 +90,28 @@ class ServerLists:
             rows = [row for row in rows if named(row[0])]
         if status is not None:
             rows = [row for row in rows if row[1].status == status.upper()]
-        return rows
+        if lag > 0.0 and any(look is not server.now for server, look in rows):
+            site.strike("list-lag-s")
+        return self._shown(call, rows)
+
+    def _shown(self, call: Call, rows: list[Row]) -> list[Row]:
+        """What is left of a list where servers are out of sight or a cell is down.
+
+        Of that cell only a whole list without filters and pages can say that there is something.
+        """
+        site = self._site
+        faults, now = site.faults, site.now
+        rows = [row for row in rows if row[0].hidden_until is None or row[0].hidden_until <= now]
+        skipped = faults.down_cell_skipped
+        if not (skipped or faults.down_cell_unknown):
+            return rows
+        away = sum(server.second_cell for server, _ in rows)
+        if not skipped and not any(call.asked(name) for name in _FILTERS):
+            site.ledger.struck["down-cell-unknown"] += away
+            return rows
+        name = "down-cell-skipped" if skipped else "down-cell-unknown"
+        site.ledger.struck[name] += away
+        return [row for row in rows if not row[0].second_cell]
 
     def _named(self, pattern: str | None) -> Callable[[Server], bool] | list[Server] | None:
         if pattern is None:

@@ -56,6 +56,11 @@ class Server:
         volume_gib: it boots from a volume of this size; None boots from the flavor's own disk.
         volume: that volume, once it is there.
         delete_at: when it was asked for to be deleted.
+        second_cell: it is in the one of the two cells that may be down.
+        hidden_until: until then every call says that there is no such server.
+        refuses_until: until then it refuses to be deleted.
+        stuck: a delete of it has come to no end once.
+        rowless: once it is gone, no list shows that it was deleted.
         epoch: rises whenever its future changes, so that what was on the agenda lapses.
         ssh_at: when its guest answers; None is never, or not known yet.
         history: past looks, kept as far as lists may lag.
@@ -87,6 +92,11 @@ class Server:
     volume_gib: int | None = None
     volume: Volume | None = None
     delete_at: float | None = None
+    second_cell: bool = False
+    hidden_until: float | None = None
+    refuses_until: float | None = None
+    rowless: bool = False
+    stuck: bool = False
     epoch: int = 0
     history: list[Revision] = attrs.field(factory=list)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from trellis.sim.cloud.ledger import What
+from trellis.sim.cloud.mishaps import Mishaps
 from trellis.sim.cloud.network import Net, Network, NoAddressLeftError
 from trellis.sim.cloud.server_state import Flavor, Image, Revision, Server, Usage
 from trellis.sim.cloud.site import STRANGER, Site
@@ -29,6 +30,7 @@ class Servers:
         self._site = site
         self.network = Network(site, self._addresses_changed)
         self.volumes = Volumes(site)
+        self._mishaps = Mishaps(site, self)
         self.flavors: dict[str, Flavor] = {}
         self.images: dict[str, Image] = {}
         for flavor in site.spec.flavors:
@@ -51,10 +53,11 @@ class Servers:
 
     def short_of(self, flavor: FlavorSpec) -> list[tuple[str, int, int, int]]:
         """What the quota lacks for one more: (resource, requested, used, limit) in Nova's order."""
-        quota, usage = self._site.spec.quota, self.usage
+        quota, usage = self._site.quota, self.usage
+        instances = usage.instances + self._site.faults.quota_stuck
         asks = (
             ("cores", flavor.cores, usage.cores, quota.cores),
-            ("instances", 1, usage.instances, quota.instances),
+            ("instances", 1, instances, quota.instances),
             ("ram", flavor.ram_mib, usage.ram_mib, quota.ram_mib),
         )
         return [ask for ask in asks if ask[3] != UNLIMITED and ask[1] + ask[2] > ask[3]]
@@ -83,16 +86,17 @@ class Servers:
         Its cost is in proportion to what changed, not to what there is.
         """
         horizon = self._site.now - lag_s
-        found: dict[str, tuple[Server, Revision]] = {}
+        latest = self._site.timeline.latest
+        found: dict[str, tuple[Server, Revision] | None] = {}
         for updated, at, server in reversed(self._log):
-            if updated < second:
+            if updated < second and latest(at) < second:
                 break
             if at > horizon or server.id in found:
                 continue
             look = server.now if lag_s <= 0.0 else _look(server, horizon)
-            if look is not None:
-                found[server.id] = server, look
-        return sorted(found.values(), key=lambda row: -row[0].number)
+            shows = look is not None and updated >= second and not (server.gone and server.rowless)
+            found[server.id] = (server, look) if look is not None and shows else None
+        return sorted((row for row in found.values() if row), key=lambda row: -row[0].number)
 
     def named(self, pattern: str) -> Callable[[Server], bool] | list[Server]:
         """Those whose name matches: a list if the pattern is a whole name, else a test.
@@ -152,7 +156,14 @@ class Servers:
         self._use(server, 1)
         self._log_change(server)
         self._log_kept(server)
-        site.note(What.SERVER_CREATED, id=server.id, name=name, who=who, metadata=server.metadata)
+        site.note(
+            What.SERVER_CREATED,
+            id=server.id,
+            name=name,
+            who=who,
+            metadata=server.metadata,
+            detail=flavor.spec.name,
+        )
         self._draw_fate(server, nets)
         return server
 
@@ -164,10 +175,13 @@ class Servers:
         if server.who == STRANGER and by != STRANGER:
             site.note(What.STRANGER_HARMED, id=server.id, who=by, detail="server deleted")
         faults = site.faults
+        unplaced = server.now.task_state == "scheduling"
         seconds = site.spec.delete.draw(site.lives)
-        if site.chance(faults.stuck_delete):
+        if site.befalls("stuck-delete", faults.stuck_delete):
             seconds = faults.stuck_delete_s
         fails = site.chance(faults.delete_error) and not server.delete_failed
+        if fails:
+            site.strike("delete-error")
         self._revise(server, task_state="deleting")
         site.note(
             What.SERVER_DELETING,
@@ -178,6 +192,14 @@ class Servers:
         )
         server.delete_at = site.now
         server.epoch += 1
+        if unplaced and site.befalls("deleted-row-never", faults.deleted_row_never):
+            server.rowless = True
+            self._deleted(server, server.epoch)
+            return
+        if not server.stuck and site.befalls("endless-delete", faults.endless_delete):
+            server.stuck = True
+            site.timeline.after(faults.endless_delete_s, self._reset, server, server.epoch)
+            return
         after = self._delete_failed if fails else self._deleted
         site.timeline.after(seconds, after, server, server.epoch)
 
@@ -208,7 +230,12 @@ class Servers:
         server.epoch += 1
         server.ssh_at = None
         fault = {"code": code, "created": site.timeline.stamp(site.now), "message": message}
-        self._revise(server, status="ERROR", vm_state="error", task_state=None, fault=fault)
+        late = site.befalls("late-fault", site.faults.late_fault)
+        shown = None if late else fault
+        self._revise(server, status="ERROR", vm_state="error", task_state=None, fault=shown)
+        if late:
+            after = site.timeline.after
+            after(site.faults.late_fault_s, self._fault_shows, server, server.epoch, fault)
         site.note(What.SERVER_ERROR, id=server.id, name=server.name, who=server.who, detail=message)
 
     def remove(self, server: Server) -> None:
@@ -217,14 +244,46 @@ class Servers:
         server.epoch += 1
         self._deleted(server, server.epoch)
 
+    def rebuild(self, server: Server) -> None:
+        """Begin to make a server's disk anew: its guest is another one afterwards."""
+        site = self._site
+        server.ssh_at = None
+        server.host_key = site.ids.randbytes(32)
+        self._revise(server, status="REBUILD", task_state="rebuilding")
+        site.timeline.after(site.spec.boot.draw(site.lives), self._rebuilt, server, server.epoch)
+
+    def _rebuilt(self, server: Server, epoch: int) -> None:
+        if epoch == server.epoch:
+            server.ssh_at = self._site.now + self._site.spec.guest.draw(self._site.lives)
+            self._revise(server, status="ACTIVE", task_state=None)
+
+    def _reset(self, server: Server, epoch: int) -> None:
+        """An operator of the cloud has seen that it is deleted for ever."""
+        if epoch == server.epoch:
+            server.delete_at = None
+            self._revise(server, status="ERROR", vm_state="error", task_state=None)
+
+    def _fault_shows(self, server: Server, epoch: int, fault: dict[str, Any]) -> None:
+        """Nova keeps faults apart from servers: ``updated`` does not move."""
+        if epoch == server.epoch:
+            self._revise(server, bump=False, fault=fault)
+
     # ---------------------------------------------------------------------- how they fare
 
     def _draw_fate(self, server: Server, nets: list[Net]) -> None:
         site, after = self._site, self._site.timeline.after
         faults, spec = site.faults, site.spec
         boot = spec.boot.draw(site.lives)
+        server.second_cell = server.number % 2 == 0 and not (
+            faults.down_cell_skipped or faults.down_cell_unknown
+        )
         full = spec.capacity is not None and self._hosted >= spec.capacity
-        if full or not server.flavor.spec.placeable or site.chance(faults.no_valid_host):
+        full = full or self._without_power(server)
+        if (
+            full
+            or not server.flavor.spec.placeable
+            or site.befalls("no-valid-host", faults.no_valid_host)
+        ):
             message = "No valid host was found. "
             after(min(boot, _NO_HOST_S), self._build_failed, server, server.epoch, message)
             return
@@ -246,9 +305,13 @@ class Servers:
         if server.volume_gib is not None:
             shows = max(min(boot, _SCHEDULING_S), boot * _ATTACHED_AFTER)
             after(shows, self._volume_shows, server, server.epoch)
-        if site.chance(faults.stuck_build):
+        if site.befalls("stuck-build", faults.stuck_build):
             return
-        if site.chance(faults.boot_error):
+        refused = self._mishaps.refusal(server)
+        if refused:
+            after(boot, self._build_failed, server, server.epoch, refused)
+            return
+        if site.befalls("boot-error", faults.boot_error):
             message = (
                 f"Build of instance {server.id} aborted: Image "
                 f"{server.image.id if server.image else ''} is unacceptable: asked to by chance"
@@ -264,7 +327,9 @@ class Servers:
         if epoch == server.epoch:
             site = self._site
             if not server.zone:
-                server.zone = site.lives.choice(site.spec.zones) if site.spec.zones else ""
+                dead = site.faults.zone_dead
+                zones = [zone for zone in site.spec.zones if zone not in dead]
+                server.zone = site.lives.choice(zones) if zones else ""
             if server.volume_gib is None:
                 self._revise(server, task_state="spawning")
             else:
@@ -303,11 +368,12 @@ class Servers:
         faults = site.faults
         server.launched = site.now
         guest = site.spec.guest.draw(site.lives)
-        server.ssh_at = None if site.chance(faults.no_ssh) else site.now + guest
-        server.addressed = not site.chance(faults.late_address)
+        server.ssh_at = None if site.befalls("no-ssh", faults.no_ssh) else site.now + guest
+        never = site.befalls("no-address", faults.no_address)
+        server.addressed = not (never or site.befalls("late-address", faults.late_address))
         for port in self.network.ports_of.get(server.id, ()):
             port.status = "ACTIVE"
-        if not server.addressed:
+        if not server.addressed and not never:
             site.timeline.after(faults.late_address_s, self._address_shows, server)
         self._revise(server, status="ACTIVE", vm_state="active", task_state=None, power_state=1)
         site.note(
@@ -318,6 +384,7 @@ class Servers:
             metadata=server.metadata,
             ssh_at=server.ssh_at,
         )
+        self._mishaps.begin(server)
 
     def _address_shows(self, server: Server) -> None:
         server.addressed = True
@@ -338,6 +405,9 @@ class Servers:
         if epoch != server.epoch or server.gone:
             return
         site = self._site
+        faults = site.faults
+        if not server.rowless and server.who != STRANGER:
+            server.rowless = site.befalls("deleted-row-archived", faults.deleted_row_archived)
         server.ended = site.now
         server.ssh_at = None
         self._release(server)
@@ -356,13 +426,13 @@ class Servers:
             who=server.who,
             metadata=server.metadata,
         )
-        faults = site.faults
         if not server.returned and server.who != STRANGER and site.chance(faults.come_back):
             site.timeline.after(faults.come_back_s, self._come_back, server)
         self._purge()
 
     def _come_back(self, server: Server) -> None:
         """A ghost: a deleted server is there again, ACTIVE, without ports or a guest."""
+        self._site.strike("come-back")
         server.returned = True
         server.ended = None
         if server in self._gone:
@@ -380,8 +450,13 @@ class Servers:
         )
 
     def _release(self, server: Server) -> None:
+        asked = server.now.task_state == "deleting"
         for port in list(self.network.ports_of.get(server.id, ())):
-            self.network.delete_port(port)
+            # Only of a server whose delete was asked for: its caller knows its id.
+            if asked and self._site.befalls("leak-port", self._site.faults.leak_port):
+                self.network.leave_port(port)
+            else:
+                self.network.delete_port(port)
         if server.volume is not None:
             self.volumes.let_go(server.volume, asked_at=server.delete_at)
             server.volume = None
@@ -406,12 +481,30 @@ class Servers:
         if server is not None:
             self._revise(server, bump=False)
 
+    def addresses_changed(self, server: Server) -> None:
+        """Show a server's addresses as they are now."""
+        self._addresses_changed(server.id)
+
+    def _without_power(self, server: Server) -> bool:
+        """Whether nothing can be placed where it is to be, for want of power."""
+        dead = self._site.faults.zone_dead
+        if not dead:
+            return False
+        zones = (server.zone,) if server.zone else self._site.spec.zones
+        if not all(zone in dead for zone in zones):
+            return False
+        self._site.strike("zone-dead")
+        return True
+
     def _revise(self, server: Server, *, bump: bool = True, **changes: Any) -> None:
         now, old, volume = self._site.now, server.now, server.volume
+        updated, back_s = now, self._site.faults.updated_back_s
+        if bump and self._site.befalls("updated-back", self._site.faults.updated_back):
+            updated = max(server.created, now - back_s)
         shows = server.launched is not None and server.addressed and not server.gone
         look = Revision(
             at=now,
-            updated=now if bump else old.updated,
+            updated=updated if bump else old.updated,
             status=changes.get("status", old.status),
             vm_state=changes.get("vm_state", old.vm_state),
             task_state=changes.get("task_state", old.task_state),
@@ -443,7 +536,7 @@ class Servers:
 
     def _log_change(self, server: Server) -> None:
         now = self._site.now
-        self._log.append((self._site.timeline.seconds(now), now, server))
+        self._log.append((self._site.timeline.seconds(server.now.updated), now, server))
 
     def _purge(self) -> None:
         """Forget those long deleted, a good many at a time."""

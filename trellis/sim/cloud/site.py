@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from trellis.sim.cloud.ledger import Fact, Ledger, What
-from trellis.sim.cloud.spec import CloudSpec, Faults
+from trellis.sim.cloud.spec import UNLIMITED, CloudSpec, Faults, Quota
 from trellis.sim.cloud.timeline import Timeline
 
 STRANGER: Final = "stranger"
@@ -58,6 +58,19 @@ class Site:
         """The faults that hold now."""
         return self.spec.faults_at(self.timeline.age)
 
+    @property
+    def quota(self) -> Quota:
+        """The quota that holds now."""
+        quota, taken = self.spec.quota, self.faults.quota_changed
+        if taken <= 0.0:
+            return quota
+        return Quota(
+            **{
+                name: most if most == UNLIMITED else int(most * (1.0 - taken))
+                for name, most in attrs.asdict(quota).items()
+            }
+        )
+
     def new_id(self) -> str:
         """A fresh UUID."""
         return uuid_of(self.ids)
@@ -65,6 +78,17 @@ class Site:
     def chance(self, probability: float) -> bool:
         """Whether something of this probability befalls a server."""
         return probability > 0.0 and self.lives.random() < probability
+
+    def befalls(self, fault: str, probability: float) -> bool:
+        """Whether a fault of this probability strikes now; if so, it is counted."""
+        if not self.chance(probability):
+            return False
+        self.strike(fault)
+        return True
+
+    def strike(self, fault: str) -> None:
+        """Count that a fault took effect, by its name in the catalogue."""
+        self.ledger.struck[fault] += 1
 
     def url(self, service: str, path: str) -> str:
         """URL of a thing of a service here."""

@@ -4,11 +4,17 @@ import enum
 import ipaddress
 import math
 import re
-from collections.abc import Callable
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import attrs
+
+from trellis.sim.cloud.bounds import at_least as _at_least
+from trellis.sim.cloud.fault_spec import Faults as Faults
+from trellis.sim.cloud.fault_spec import FaultWindow as FaultWindow
+from trellis.sim.cloud.fault_spec import Outage as Outage
+from trellis.sim.cloud.fault_spec import OutageKind as OutageKind
+from trellis.sim.cloud.fault_spec import Strangers as Strangers
 
 UNLIMITED: Final = -1
 """How OpenStack writes a limit that is none."""
@@ -17,19 +23,6 @@ _REGION: Final = re.compile(r"[A-Za-z0-9._~-]+\Z")
 
 _Z95: Final = 1.6448536269514722
 """The standard normal's 95th percentile."""
-
-
-def _at_least(least: float) -> Callable[[Any, Any, Any], None]:
-    def check(_instance: object, _field: object, value: float | None) -> None:
-        if value is not None and not (value >= least and math.isfinite(value)):
-            raise ValueError(f"must be at least {least:g}, not {value:g}")
-
-    return check
-
-
-def _chance(_instance: object, _field: object, value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"is a probability: must be from 0 to 1, not {value:g}")
 
 
 def _name(_instance: object, _field: object, value: str) -> None:
@@ -53,11 +46,6 @@ def _many(_instance: object, _field: object, value: int) -> None:
         raise ValueError(f"must be at least 0, or -1 for no limit, not {value}")
 
 
-def _span(_instance: object, _field: object, value: tuple[float, ...]) -> None:
-    if len(value) != 2 or not 0.0 <= value[0] <= value[1]:
-        raise ValueError("must be two numbers of seconds, the least and the most")
-
-
 def _ranges(_instance: object, _field: object, value: tuple[str, ...]) -> None:
     for text in value:
         try:
@@ -68,7 +56,12 @@ def _ranges(_instance: object, _field: object, value: tuple[str, ...]) -> None:
 
 @attrs.frozen
 class Lognormal:
-    """A duration in seconds, given by its median and 95th percentile; equal ones mean fixed."""
+    """A duration in seconds, given by its median and 95th percentile; equal ones mean fixed.
+
+    Attributes:
+        median: half of them are shorter.
+        p95: one in twenty is longer.
+    """
 
     median: float = attrs.field(validator=_at_least(0.0))
     p95: float
@@ -93,7 +86,14 @@ def fixed(seconds: float) -> Lognormal:
 
 @attrs.frozen(kw_only=True)
 class Latency:
-    """How long the cloud takes to answer a call, by verb."""
+    """How long the cloud takes to answer a call, by verb.
+
+    Attributes:
+        get: of GET and HEAD.
+        post: of POST.
+        put: of PUT and PATCH.
+        delete: of DELETE.
+    """
 
     get: Lognormal = Lognormal(0.05, 0.15)
     post: Lognormal = Lognormal(0.1, 0.3)
@@ -120,7 +120,18 @@ class Latency:
 
 @attrs.frozen(kw_only=True)
 class Quota:
-    """What the project may have, in each region; -1 is unlimited."""
+    """What the project may have, in each region; -1 is unlimited.
+
+    Attributes:
+        instances: servers.
+        cores: cores of them together.
+        ram_mib: memory of them together, in MiB.
+        floating_ips: floating IPs.
+        ports: ports, those of servers too.
+        keypairs: keypairs.
+        volumes: volumes.
+        gigabytes: size of them together, in GiB.
+    """
 
     instances: int = attrs.field(default=100, validator=_many)
     cores: int = attrs.field(default=400, validator=_many)
@@ -134,7 +145,15 @@ class Quota:
 
 @attrs.frozen(kw_only=True)
 class FlavorSpec:
-    """A flavor; one that is not placeable ends in *No valid host*."""
+    """A flavor of servers.
+
+    Attributes:
+        name: its name.
+        cores: cores of a server.
+        ram_mib: memory of a server, in MiB.
+        disk_gib: disk of a server, in GiB; 0 boots from volumes only.
+        placeable: servers of one that is not end in *No valid host*.
+    """
 
     name: str
     cores: int = attrs.field(validator=_at_least(1))
@@ -148,7 +167,9 @@ class ImageSpec:
     """An image that the cloud has.
 
     Attributes:
+        name: its name.
         status: Glance's; only ``active`` ones boot.
+        min_disk_gib: the least disk that it boots from, in GiB.
         baked_host_key: every server booted from it has the same SSH host key.
     """
 
@@ -163,6 +184,7 @@ class NetworkSpec:
     """A network.
 
     Attributes:
+        name: its name.
         external: floating IPs come from it, and its addresses are reached from everywhere.
         attachable: servers can be put on it.
         reachable: its addresses are reached from outside though it is not external.
@@ -191,13 +213,35 @@ def floating_networks() -> tuple[NetworkSpec, ...]:
     )
 
 
+class RetryAfter(enum.Enum):
+    """What a refusal for the rate says of how long to wait."""
+
+    SECONDS = "seconds"
+    DATE = "date"
+    """A date of HTTP, as RFC 9110 allows."""
+    ZERO = "zero"
+    NEGATIVE = "negative"
+    YEARS = "years"
+    """Ten, in seconds."""
+    WORDS = "words"
+    PAST = "past"
+    """A date that is over."""
+    FUTURE = "future"
+    """A date in ten years."""
+    ABSURD = "absurd-retry-after"
+    """One of those that make no sense, another each time."""
+
+
 @attrs.frozen(kw_only=True)
 class RateLimit:
     """So many calls in so many seconds, as a bucket that fills steadily.
 
     Attributes:
+        calls: so many calls.
+        per_s: in so many seconds, on the average.
         status: 429 as gateways answer, or 413 as old Nova and Rackspace did.
-        retry_after: whether the answer says how long to wait (whole seconds).
+        retry_after: whether the answer says how long to wait.
+        says: in which words it says so.
         service: only calls of this service; None is all but identity.
         method: only calls of this method.
         path: only calls whose path ends so, as ``/servers``.
@@ -207,119 +251,10 @@ class RateLimit:
     per_s: float = attrs.field(default=1.0, validator=_at_least(0.001))
     status: int = attrs.field(default=429, validator=attrs.validators.in_((413, 429)))
     retry_after: bool = True
+    says: RetryAfter = RetryAfter.SECONDS
     service: str | None = None
     method: str | None = None
     path: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Faults:
-    """What goes wrong, as probabilities (0 to 1) for each call or server, and durations in seconds.
-
-    Attributes:
-        lose_answer: a call that changes something is carried out and its answer lost.
-        lose_request: such a call is lost and not carried out.
-        appear_late: a create whose answer was lost is carried out only after a time drawn
-            evenly from ``appear_late_s``.
-        server_error: a call is answered 500, 502 or 503; one that changes something was carried
-            out half of the time.
-        cut_answer: a call is carried out and the connection breaks in the middle of its answer.
-        html_answer: a call is answered 200 with a page in HTML, as by a captive portal; one that
-            changes something was carried out half of the time.
-        boot_error: a server ends in ERROR instead of ACTIVE (image or aborted build).
-        no_valid_host: a server ends in ERROR at once for want of a host.
-        stuck_build: a server stays in BUILD until it is deleted.
-        no_ssh: a server becomes ACTIVE and its guest never answers.
-        late_address: an ACTIVE server shows no address for ``late_address_s``; its ``updated``
-            does not move when it does, as in Nova.
-        stuck_delete: a delete lasts ``stuck_delete_s``.
-        delete_error: a delete ends in ERROR; the next one works.
-        leak_volume: a volume that nova made stays, ``available``, when its server is gone; only
-            one that its server has shown for a while, so that a caller can know of it.
-        stuck_volume: a delete of such a volume ends in ``error_deleting``, which refuses deletes
-            until, ``stuck_volume_s`` later, an operator of the cloud resets it to ``available``.
-        come_back: a server that is gone is there again ``come_back_s`` later, as ACTIVE, without
-            ports and without a guest; once.
-        list_lag_s: lists show the past: new servers not yet, deleted ones still.
-    """
-
-    lose_answer: float = attrs.field(default=0.0, validator=_chance)
-    lose_request: float = attrs.field(default=0.0, validator=_chance)
-    appear_late: float = attrs.field(default=0.0, validator=_chance)
-    appear_late_s: tuple[float, ...] = attrs.field(default=(30.0, 300.0), validator=_span)
-    server_error: float = attrs.field(default=0.0, validator=_chance)
-    cut_answer: float = attrs.field(default=0.0, validator=_chance)
-    html_answer: float = attrs.field(default=0.0, validator=_chance)
-    boot_error: float = attrs.field(default=0.0, validator=_chance)
-    no_valid_host: float = attrs.field(default=0.0, validator=_chance)
-    stuck_build: float = attrs.field(default=0.0, validator=_chance)
-    no_ssh: float = attrs.field(default=0.0, validator=_chance)
-    late_address: float = attrs.field(default=0.0, validator=_chance)
-    late_address_s: float = attrs.field(default=20.0, validator=_at_least(0.0))
-    stuck_delete: float = attrs.field(default=0.0, validator=_chance)
-    stuck_delete_s: float = attrs.field(default=1800.0, validator=_at_least(0.0))
-    delete_error: float = attrs.field(default=0.0, validator=_chance)
-    leak_volume: float = attrs.field(default=0.0, validator=_chance)
-    stuck_volume: float = attrs.field(default=0.0, validator=_chance)
-    stuck_volume_s: float = attrs.field(default=600.0, validator=_at_least(0.0))
-    come_back: float = attrs.field(default=0.0, validator=_chance)
-    come_back_s: float = attrs.field(default=60.0, validator=_at_least(0.0))
-    list_lag_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
-
-
-@attrs.frozen(kw_only=True)
-class FaultWindow:
-    """Other faults from *start* until *end*, in seconds of the cloud's age."""
-
-    start: float = attrs.field(validator=_at_least(0.0))
-    end: float = attrs.field(validator=_at_least(0.0))
-    faults: Faults
-
-
-class OutageKind(enum.Enum):
-    """How a cloud that is down shows it."""
-
-    REFUSE = "refuse"
-    """Connections are refused."""
-    HANG = "hang"
-    """Connections are taken and nothing is ever answered."""
-    GATEWAY = "gateway"
-    """A proxy answers 502 in HTML."""
-
-
-@attrs.frozen(kw_only=True)
-class Outage:
-    """The cloud is down from *start* until *end*, in seconds of its age.
-
-    Attributes:
-        services: only these (identity, compute, network, image); empty is all.
-    """
-
-    start: float = attrs.field(validator=_at_least(0.0))
-    end: float = attrs.field(validator=_at_least(0.0))
-    kind: OutageKind
-    services: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Strangers:
-    """Somebody else works in the same project.
-
-    Attributes:
-        servers_at_start: servers of his that are there already and stay.
-        floating_ips_at_start: floating IPs of his that belong to no server.
-        volumes_at_start: volumes of his that look as if nova had made them, and belong to none.
-        every_s: mean time between servers that he creates; 0 is never.
-        stay_s: mean time such a server stays.
-        flavor: name of his flavor; None is the first.
-    """
-
-    servers_at_start: int = attrs.field(default=0, validator=_at_least(0))
-    floating_ips_at_start: int = attrs.field(default=0, validator=_at_least(0))
-    volumes_at_start: int = attrs.field(default=0, validator=_at_least(0))
-    every_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
-    stay_s: float = attrs.field(default=600.0, validator=_at_least(0.001))
-    flavor: str | None = None
 
 
 class IdentityVersions(enum.Enum):
@@ -335,6 +270,14 @@ class Credentials:
     """Who may log in, and to which project. The secrets guard nothing real.
 
     Attributes:
+        username: the user.
+        password: his password.
+        user_domain: his domain.
+        project: the project he works in.
+        project_domain: its domain.
+        application_credential_id: of an application credential of his, by its id.
+        application_credential_name: the same, by its name.
+        application_credential_secret: its secret.
         api_key: Rackspace's, for ``RAX-KSKEY:apiKeyCredentials`` of v2.0.
         access_key, secret_key: HP's, for ``apiAccessKeyCredentials`` of v2.0.
     """
@@ -357,19 +300,33 @@ class CloudSpec:
     """A whole simulated cloud.
 
     Attributes:
+        name: its name; a provider's ``cloud`` is one.
         number: 0 to 15; clouds of one simulation with different numbers have different addresses.
         regions: at most four; each has flavors, images, networks, servers and quota of its own.
         outside: one IPv4 range a region, in which networks reached from outside lie in equal
             parts; empty takes ranges by ``number``.
+        credentials: who may log in.
         identity: versions of Keystone's API that there are.
         scopes_unasked: a v2.0 login that names no tenant is scoped to the project all the same,
             as on Rackspace; else its token has no project and an empty catalog.
+        quota: what the project may have.
+        flavors: the flavors there are.
+        images: the images there are.
+        networks: the networks there are.
+        zones: the availability zones of each region.
         capacity: servers that a region's hypervisors hold, everybody's; None is endless.
         block_storage: type of cinder's entry in the catalog; empty is a cloud without cinder.
         boot: from the create until ACTIVE.
         delete: from the delete until gone.
         volume_delete: the same of a volume.
         guest: from ACTIVE until the guest's sshd answers.
+        latency: from a call's arrival until its answer.
+        rate_limits: how many calls are taken; any number of limits hold at once.
+        faults: what goes wrong all the time.
+        fault_windows: what goes wrong for a while; the first window that fits wins.
+        outages: when the cloud is down.
+        strangers: who else works in the project.
+        token_lifetime_s: how long a token is good.
         page: the most rows of a server list.
         keep_deleted_s: how long ``changes-since`` still shows a deleted server.
     """
@@ -400,10 +357,10 @@ class CloudSpec:
     guest: Lognormal = Lognormal(3.0, 6.0)
     latency: Latency = Latency()
     rate_limits: tuple[RateLimit, ...] = ()
-    faults: Faults = Faults()
+    faults: Faults = attrs.field(factory=Faults)
     fault_windows: tuple[FaultWindow, ...] = ()
     outages: tuple[Outage, ...] = ()
-    strangers: Strangers = Strangers()
+    strangers: Strangers = attrs.field(factory=Strangers)
     token_lifetime_s: float = attrs.field(default=3600.0, validator=_at_least(60.0))
     page: int = attrs.field(default=1000, validator=_at_least(1))
     keep_deleted_s: float = attrs.field(default=3600.0, validator=_at_least(0.0))
@@ -412,6 +369,10 @@ class CloudSpec:
         """Refuse what does not fit together."""
         if self.outside and len(self.outside) != len(self.regions):
             raise ValueError("outside must have one range for each of the regions, or none")
+
+    def is_out(self, kind: OutageKind, age: float) -> bool:
+        """Whether an outage of this kind holds at this age of the cloud."""
+        return any(outage.kind is kind and outage.holds(age) for outage in self.outages)
 
     def faults_at(self, age: float) -> Faults:
         """The faults that hold at this age of the cloud; the first window that fits wins."""

@@ -1,11 +1,17 @@
 """Somebody else in the same project: his servers come, stay and go, and count."""
 
 from random import Random
+from typing import Final
 
 from trellis.sim.cloud.server_state import Flavor, Server
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import STRANGER, Site
 from trellis.sim.cloud.spec import Strangers
+
+_DEPLOYMENT: Final = "trellis_deployment"
+_NODE: Final = "trellis_node_id"
+_FAR: Final = 900_000_000
+"""A node id that no simulation comes to."""
 
 
 class Stranger:
@@ -59,14 +65,40 @@ class Stranger:
             return None
         self._count += 1
         images = list(self._servers.images.values())
+        name, metadata = self._dressed()
         return self._servers.create(
-            name=f"batch-{self._count}",
+            name=name,
             flavor=flavor,
             image=images[0] if images else None,
             nets=self._servers.network.attachable()[:1],
-            metadata={},
+            metadata=metadata,
             who=STRANGER,
         )
+
+    def _dressed(self) -> tuple[str, dict[str, str]]:
+        """His next server's name and metadata, which may be like those of one of the account's."""
+        habits, random, site = self._habits, self._random, self._site
+        name, metadata = f"batch-{self._count}", dict[str, str]()
+        if self._count > habits.servers_at_start:
+            site.strike("strangers")
+        if not (habits.same_name or habits.other_deployment or habits.never_issued):
+            return name, metadata
+        marked = [one for one in self._servers.live.values() if _NODE in one.metadata]
+        ours = [server for server in marked if server.who != STRANGER]
+        if not ours:
+            return name, metadata
+        one = random.choice(ours)
+        if random.random() < habits.same_name:
+            site.strike("same-name")
+            name = one.name
+        draw = random.random()
+        if draw < habits.other_deployment:
+            site.strike("other-deployment")
+            metadata = {**one.metadata, _DEPLOYMENT: "another"}
+        elif draw < habits.other_deployment + habits.never_issued:
+            site.strike("never-issued")
+            metadata = {**one.metadata, _NODE: f"{_FAR + self._count:010d}"}
+        return name, metadata
 
     def _flavor(self) -> Flavor:
         flavors = list(self._servers.flavors.values())

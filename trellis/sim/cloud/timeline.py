@@ -32,6 +32,7 @@ class Timeline:
         self._order = itertools.count()
         self._born: float | None = None
         self._offset = 0.0
+        self._steps: list[tuple[float, float]] = []
         self._stamped = (-1, "")
         self.now = 0.0
 
@@ -59,13 +60,24 @@ class Timeline:
         due = self.now + seconds
         heapq.heappush(self._agenda, (due, next(self._order), act, arguments))
 
+    def step(self, ahead_s: float) -> None:
+        """Set the cloud's idea of UTC: from now on so far ahead; what is past keeps its stamps."""
+        self._steps.append((self.now, ahead_s))
+
     def utc(self, at: float) -> float:
-        """A time of the clock as UTC seconds."""
+        """A time of the clock as UTC seconds, as the cloud had it then."""
+        for since, ahead_s in reversed(self._steps):
+            if since <= at:
+                return self._offset + at + ahead_s
         return self._offset + at
+
+    def latest(self, at: float) -> float:
+        """No stamp of before this time of the clock was later than this, in UTC seconds."""
+        return self._offset + at + max([0.0, *(ahead_s for _, ahead_s in self._steps)])
 
     def seconds(self, at: float) -> int:
         """A time of the clock as whole UTC seconds, as databases of OpenStack keep them."""
-        return int(self._offset + at)
+        return int(self.utc(at) if self._steps else self._offset + at)
 
     def stamp(self, at: float) -> str:
         """As Nova, Neutron and Glance write a time: ``2026-01-01T00:00:00Z``."""

@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from trellis.sim.cloud.ledger import Fact, Ledger, What
-from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.cloud.spec import CloudSpec, OutageKind
 from trellis.sim.cloud.timeline import Timeline
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -14,7 +14,7 @@ _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 @attrs.define(eq=False)
 class Token:
-    """A token that was given out."""
+    """A token that was given out; one for *elsewhere* is for another project."""
 
     text: str
     methods: list[str]
@@ -22,6 +22,7 @@ class Token:
     expires: float
     scoped: bool
     audit_id: str
+    elsewhere: bool = False
     revoked: bool = False
 
 
@@ -34,9 +35,13 @@ class Tokens:
         self._random = random
         self._tokens: dict[str, Token] = {}
 
-    def good(self, text: str | None) -> Token | None:
+    def good(self, text: str | None, spec: CloudSpec) -> Token | None:
         """The token of this text, if it is good now."""
         known = self._tokens.get(text or "")
+        # When the account's project becomes another one and when it comes back, tokens end.
+        now_elsewhere = bool(spec.outages) and spec.is_out(OutageKind.PROJECT, self._timeline.age)
+        if known is not None and known.elsewhere != now_elsewhere:
+            return None
         if known is None or known.revoked or known.expires <= self._timeline.now:
             return None
         return known
@@ -48,6 +53,9 @@ class Tokens:
     def issue(self, spec: CloudSpec, methods: list[str], *, scoped: bool) -> Token:
         """Give out a token, and write down the login."""
         now = self._timeline.now
+        elsewhere = spec.is_out(OutageKind.PROJECT, self._timeline.age)
+        if elsewhere:
+            self._ledger.struck[OutageKind.PROJECT.value] += 1
         token = Token(
             text="gAAAAA" + "".join(self._random.choices(_LETTERS, k=177)),
             methods=methods,
@@ -55,6 +63,7 @@ class Tokens:
             expires=now + spec.token_lifetime_s,
             scoped=scoped,
             audit_id="".join(self._random.choices(_LETTERS, k=22)),
+            elsewhere=elsewhere,
         )
         self._tokens = {k: t for k, t in self._tokens.items() if t.expires > now}
         self._tokens[token.text] = token

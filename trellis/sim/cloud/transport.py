@@ -1,13 +1,14 @@
 """A simulated cloud behind an httpx client of the same process, in virtual or real time."""
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx
 import trio
 
-from trellis.sim.cloud.carriage import Cut, NoAnswer, carry
+from trellis.sim.cloud.carriage import EVERY_S, PIECE, Cut, Endless, NoAnswer, Trickle, carry
 from trellis.sim.cloud.cloud import SimCloud
-from trellis.sim.cloud.wire import Request
+from trellis.sim.cloud.wire import Request, Response
 
 _PATIENCE_S: Final = 60.0
 """How long a lost call is waited for by a caller who set no time limit."""
@@ -64,12 +65,52 @@ class SimTransport(httpx.AsyncBaseTransport):
                     "peer closed connection without sending complete message body",
                     request=request,
                 )
+            case Trickle(response) | Endless(response):
+                return _streamed(response, request, _Slow(carried))
+        if "Content-Encoding" in carried.headers:
+            # Given as content, httpx would unpack it here and now, and without a bound.
+            return _streamed(carried, request, _Whole(carried.body))
         return httpx.Response(
-            carried.status,
-            headers=list(carried.headers.items()),
-            content=carried.body,
-            request=request,
+            carried.status, headers=_raw(carried), content=carried.body, request=request
         )
+
+
+def _streamed(
+    response: Response, request: httpx.Request, body: httpx.AsyncByteStream
+) -> httpx.Response:
+    return httpx.Response(response.status, headers=_raw(response), stream=body, request=request)
+
+
+def _raw(response: Response) -> list[tuple[bytes, bytes]]:
+    return [(k.encode(), v.encode("latin-1")) for k, v in response.headers.items()]
+
+
+class _Whole(httpx.AsyncByteStream):
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield self._body
+
+
+class _Slow(httpx.AsyncByteStream):
+    """A body that takes its time."""
+
+    def __init__(self, carried: Trickle | Endless) -> None:
+        self._carried = carried
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        carried = self._carried
+        if isinstance(carried, Trickle):
+            for place in range(len(carried.response.body)):
+                await trio.sleep(carried.pause_s)
+                yield carried.response.body[place : place + 1]
+            return
+        yield carried.response.body
+        while True:
+            await trio.sleep(EVERY_S)
+            yield PIECE
 
 
 async def _call_of(request: httpx.Request) -> Request:

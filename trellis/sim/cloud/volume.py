@@ -53,7 +53,7 @@ class Volumes:
 
     def short_of(self, size_gib: int) -> str:
         """What cinder says if the quota lacks room for one more; "" if it has."""
-        quota = self._site.spec.quota
+        quota = self._site.quota
         if quota.volumes != UNLIMITED and len(self.all) >= quota.volumes:
             return (
                 f"VolumeLimitExceeded: Maximum number of volumes allowed ({quota.volumes}) "
@@ -100,8 +100,8 @@ class Volumes:
     def let_go(self, volume: Volume, *, asked_at: float | None) -> None:
         """The server of a volume is gone, and nova deletes the volume; or it forgets to.
 
-        With one that its server had not shown for two seconds before the delete came nothing goes
-        wrong: no caller could have known of it.
+        One that its server had not shown for two seconds before the delete came no caller could
+        have known of: that it stays is another fault, and the ledger says which ones did.
 
         Args:
             asked_at: when the server's delete came; None if none did: its build failed.
@@ -110,7 +110,12 @@ class Volumes:
         long_ago = shown and (asked_at or 0.0) - (volume.attached or 0.0) >= _SHOWN_S
         volume.server_id, volume.attached = "", None
         self._become(volume, "available")
-        if not (long_ago and self._site.chance(self._site.faults.leak_volume)):
+        site = self._site
+        if long_ago:
+            stays = site.befalls("leak-volume", site.faults.leak_volume)
+        elif stays := site.befalls("leak-unseen-volume", site.faults.leak_unseen_volume):
+            site.ledger.unattributable.add(volume.id)
+        if not stays:
             self._delete(volume, known=long_ago)
 
     def delete(self, volume: Volume, by: str) -> None:
@@ -130,6 +135,7 @@ class Volumes:
     def _fail_delete(self, volume: Volume) -> None:
         """It stays so until an operator of the cloud resets its state."""
         volume.delete_failed = True
+        self._site.strike("stuck-volume")
         self._become(volume, "error_deleting")
         seconds = self._site.faults.stuck_volume_s
         self._site.timeline.after(seconds, self._become, volume, "available")

@@ -148,7 +148,7 @@ class VolumeApi:
     # --------------------------------------------------------------------- limits, quota
 
     def _limits(self, _: Call) -> Response:
-        quota, volumes = self._site.spec.quota, self._volumes
+        quota, volumes = self._site.quota, self._volumes
         absolute = {
             "totalSnapshotsUsed": 0,
             "maxTotalBackups": 10,
@@ -164,7 +164,7 @@ class VolumeApi:
         return answer(200, {"limits": {"rate": [], "absolute": absolute}})
 
     def _quota(self, call: Call) -> Response:
-        quota, volumes = self._site.spec.quota, self._volumes
+        quota, volumes = self._site.quota, self._volumes
         limits = {
             "volumes": (quota.volumes, len(volumes.all)),
             "snapshots": (10, 0),

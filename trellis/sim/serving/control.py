@@ -14,7 +14,7 @@ import attrs
 from trellis.config.document import DocumentError, read_document
 from trellis.config.document import Mapping as MappingTree
 from trellis.config.structure import INVALID, Structurer
-from trellis.sim.cloud import Faults, OutageKind, Quota, Request, Response, SimCloud
+from trellis.sim.cloud import Faults, OutageKind, Quota, RateLimit, Request, Response, SimCloud
 from trellis.sim.cloud.wire import answer, empty
 
 _MOST_FACTS: Final = 50_000
@@ -35,10 +35,16 @@ class _OutageAsked:
     )
 
 
+@attrs.frozen(kw_only=True)
+class _LimitsAsked:
+    limits: tuple[RateLimit, ...]
+
+
 class _Do(enum.Enum):
     FAIL = "fail"
     STOP = "stop"
     REMOVE = "remove"
+    REBUILD = "rebuild"
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +72,7 @@ class Control:
             ("POST", "faults"): _set_faults,
             ("POST", "outage"): _set_outage,
             ("POST", "quota"): _set_quota,
+            ("POST", "rate-limits"): _set_rate_limits,
             ("POST", "revoke-tokens"): lambda cloud, _: cloud.revoke_all(),
         }
 
@@ -159,6 +166,10 @@ def _set_outage(cloud: SimCloud, request: Request) -> None:
     cloud.set_outage(None if kind == "none" else OutageKind(kind))
 
 
+def _set_rate_limits(cloud: SimCloud, request: Request) -> None:
+    cloud.change(rate_limits=_read(request, _LimitsAsked)[0].limits)
+
+
 def _set_quota(cloud: SimCloud, request: Request) -> None:
     quota, given = _read(request, Quota)
     named = {name: getattr(quota, name) for name in given}
@@ -175,6 +186,8 @@ def _do(cloud: SimCloud, server_id: str, request: Request) -> None:
                 cloud.stop_server(server_id)
             case _Do.REMOVE:
                 cloud.remove_server(server_id)
+            case _Do.REBUILD:
+                cloud.rebuild_server(server_id)
     except LookupError as unknown:
         raise _Wrong(404, str(unknown)) from None
 

@@ -16,10 +16,10 @@ import trio
 
 from trellis.config.addresses import ListenAddress
 from trellis.errors import ConfigError
-from trellis.sim.cloud.carriage import Cut, NoAnswer
+from trellis.sim.cloud.carriage import EVERY_S, PIECE, Carried, Cut, Endless, NoAnswer, Trickle
 from trellis.sim.cloud.wire import Request, Response, html
 
-Answer = Response | NoAnswer | Cut
+Answer = Carried
 Application = Callable[[Request], Awaitable[Answer]]
 
 MOST_BODY: Final = 16 * 1024 * 1024
@@ -100,6 +100,10 @@ class _Connection:
                 await self._send(request, response, half, whole=False)
                 self._reset()
                 return False
+            case Trickle(response):
+                await self._trickle(request, response, answer.pause_s)
+            case Endless(response):
+                await self._send_for_ever(request, response)
             case NoAnswer.SILENT:
                 await self._until_it_leaves()
                 return False
@@ -154,18 +158,34 @@ class _Connection:
     async def _send(
         self, request: Request, response: Response, body: bytes, *, whole: bool = True
     ) -> None:
-        headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
-        if response.status not in (204, 304):
-            headers.append((b"content-length", b"%d" % len(response.body)))
-        headers.append(_SERVER)
         connection = self._h11
-        parts = [connection.send(h11.Response(status_code=response.status, headers=headers))]
+        parts = [connection.send(_head(response, sized=True))]
         # What answers HEAD has the length of the body and no body.
         if body and request.method != "HEAD":
             parts.append(connection.send(h11.Data(data=body)))
         if whole:
             parts.append(connection.send(h11.EndOfMessage()))
         await self._stream.send_all(b"".join(part for part in parts if part))
+
+    async def _trickle(self, request: Request, response: Response, pause_s: float) -> None:
+        """Send an answer byte by byte."""
+        connection = self._h11
+        await self._stream.send_all(connection.send(_head(response, sized=True)) or b"")
+        for byte in response.body if request.method != "HEAD" else b"":
+            await trio.sleep(pause_s)
+            await self._stream.send_all(connection.send(h11.Data(data=bytes([byte]))) or b"")
+        await self._stream.send_all(connection.send(h11.EndOfMessage()) or b"")
+
+    async def _send_for_ever(self, request: Request, response: Response) -> None:
+        """Begin an answer and send blanks until the client hangs up."""
+        connection = self._h11
+        await self._stream.send_all(connection.send(_head(response, sized=False)) or b"")
+        piece = response.body or PIECE
+        while True:
+            data = connection.send(h11.Data(data=piece)) if request.method != "HEAD" else b""
+            await self._stream.send_all(data or b"")
+            await trio.sleep(EVERY_S)
+            piece = PIECE
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Tell a client that does not speak HTTP, if it can still be told, and hang up."""
@@ -184,6 +204,15 @@ class _Connection:
     def _reset(self) -> None:
         """Have the connection break, not end, when it is closed."""
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _head(response: Response, *, sized: bool) -> h11.Response:
+    """The head of an answer; one without its size comes in chunks."""
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()]
+    if sized and response.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    headers.append(_SERVER)
+    return h11.Response(status_code=response.status, headers=headers)
 
 
 def _request(head: h11.Request, body: bytes) -> Request:

@@ -8,6 +8,7 @@ RequestPath = Annotated[str, PathParameter(description="Id of the request.")]
 LeasePath = Annotated[str, PathParameter(description="Id of the lease.")]
 NodePath = Annotated[str, PathParameter(description="Id of the node.")]
 ProviderPath = Annotated[str, PathParameter(description="Name of the provider.")]
+BreakerPath = Annotated[str, PathParameter(description="Id of the breaker.")]
 LeakPath = Annotated[str, PathParameter(description="Id of the leak.")]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many at most.")]

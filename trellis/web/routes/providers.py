@@ -6,11 +6,23 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import RawBody
 
-from trellis.web.bodies import DrainBody, NoBody, PauseBody
+from trellis.web.bodies import DrainBody, MoveBody, NoBody, PauseBody
 from trellis.web.desk import Desk
-from trellis.web.operator_answers import LabelPage, ProviderAnswer, ProviderPage, QuotaPage
-from trellis.web.operator_views import label_answer, provider_answer, quota_answer
-from trellis.web.reading import read_optional
+from trellis.web.operator_answers import (
+    BudgetAnswer,
+    LabelPage,
+    ProviderAnswer,
+    ProviderPage,
+    QuotaPage,
+    TenantPage,
+)
+from trellis.web.operator_views import (
+    label_answer,
+    provider_answer,
+    quota_answer,
+    tenant_answer,
+)
+from trellis.web.reading import read, read_optional
 from trellis.web.routes.params import ProviderPath
 
 
@@ -59,13 +71,38 @@ async def drain_provider(
     return provider_answer(await desk.board.drain(name, word.by, word.reason))
 
 
+@post("/providers/{name:str}/accept-move", status_code=200)
+async def accept_move(
+    name: ProviderPath, desk: NamedDependency[Desk], body: RawBody
+) -> ProviderAnswer:
+    """Record that a cloud has moved: its nodes are to be found where the credentials lead now.
+
+    For a provider that is unavailable because the project changed. Refused if the credentials
+    lead elsewhere than to the endpoint and project that are named.
+    """
+    word = read(MoveBody, body)
+    return provider_answer(
+        await desk.board.accept_move(name, word.endpoint, word.project_id, word.by)
+    )
+
+
 @get("/quota")
 async def list_quota(desk: NamedDependency[Desk]) -> QuotaPage:
-    """List the quota of every provider: its limits, our share, and others'."""
-    return QuotaPage(tuple(quota_answer(quota) for quota in desk.board.quota()))
+    """List the quota of every project: its limits, our share, and others'."""
+    budget = desk.board.budget()
+    return QuotaPage(
+        tuple(quota_answer(quota) for quota in desk.board.quota()),
+        launches=BudgetAnswer(limit=budget.limit, used=budget.used),
+    )
+
+
+@get("/tenants")
+async def list_tenants(desk: NamedDependency[Desk]) -> TenantPage:
+    """List the tenants: what each holds, what it may, and how many of its requests wait."""
+    return TenantPage(tuple(tenant_answer(tenant) for tenant in desk.board.tenants()))
 
 
 HANDLERS: Final = (
     list_labels, list_providers, show_provider, pause_provider, resume_provider, drain_provider,
-    list_quota,
+    accept_move, list_quota, list_tenants,
 )  # fmt: skip

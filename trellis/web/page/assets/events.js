@@ -22,5 +22,8 @@ export const EVENT_TYPES = [
   "provider.paused",
   "provider.resumed",
   "provider.decided",
+  "breaker.opened",
+  "breaker.half-open",
+  "breaker.closed",
   "reset",
 ];

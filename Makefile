@@ -1,7 +1,7 @@
 # Everything a checkout can do. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-real test-ssh test-browser demo bench docs clean
+.PHONY: help setup format check test test-real test-ssh test-browser demo bench soak docs clean
 
 # The first of these that is Python 3.11 or newer; `make setup PYTHON=…` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
@@ -73,11 +73,22 @@ demo: $(READY) ## the daemon between three simulated clouds, live; ARGS go to tr
 bench: $(READY) ## measure against the figures of the design; ARGS name workloads
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+soak: $(READY) ## by force, for hours: kills, a steady load, 10,000 seeds; ARGS choose
+ifeq ($(ARGS),)
+	$(BIN)/python -m tests.soak kills --times 200
+	$(BIN)/python -m tests.soak load --minutes 60
+	$(BIN)/trellis simulate rough --seeds 10000
+else
+	$(BIN)/python -m tests.soak $(ARGS)
+endif
+
 docs: $(READY) ## write the generated pages of docs/reference anew
 	$(BIN)/python -m docs.generate_configuration
 	$(BIN)/python -m docs.generate_commands
 	$(BIN)/python -m docs.generate_rest
 	$(BIN)/python -m docs.generate_hooks
+	$(BIN)/python -m docs.generate_faults
+	$(BIN)/python -m docs.generate_scenario
 
 clean: ## remove .venv and caches; data of a daemon stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,10 +6,10 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
@@ -17,11 +17,36 @@ import trio
 from tests.bench.child import BrokenRunError, Child
 from tests.bench.connection import AnswerError, Connection
 from tests.bench.machine import busy_s, cpu_s, resident_mib
-from tests.bench.setup import Setup
 
 _START_S: Final = 60.0
 _END_S: Final = 10.0
 _PROBES: Final = 15
+
+
+class NamedCloud(Protocol):
+    """One cloud of a set-up."""
+
+    @property
+    def name(self) -> str:
+        """Its own, and its provider's."""
+        ...
+
+
+class Setup(Protocol):
+    """What the two processes are told to be."""
+
+    @property
+    def clouds(self) -> Sequence[NamedCloud]:
+        """The clouds there are."""
+        ...
+
+    def scenario(self) -> str:
+        """The file for `trellis cloud`."""
+        ...
+
+    def configuration(self, port: int, ssh_port: int) -> str:
+        """The file for `trellis serve`, which listens at *port*."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +72,7 @@ class Stand:
     Attributes:
         folder: everything they write, logs too.
         url: the daemon's.
+        control: the clouds' control face.
         offset_s: what to add to the clouds' times to get `time.monotonic`.
     """
 
@@ -57,7 +83,7 @@ class Stand:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.offset_s = 0.0
-        self._control = ""
+        self.control = ""
         self._clouds_yaml = ""
         self._connection: Connection | None = None
         self._turn = trio.Lock()
@@ -74,11 +100,11 @@ class Stand:
         )
         assert process.stdout is not None
         told = json.loads(await _line(process.stdout, self.clouds.log))
-        self._control, self._clouds_yaml = told["control"], told["clouds_yaml"]
+        self.control, self._clouds_yaml = told["control"], told["clouds_yaml"]
         (self.folder / "trellis.yaml").write_text(
             self.setup.configuration(self.port, told["ssh_port"])
         )
-        self._connection = Connection(self._control)
+        self._connection = Connection(self.control)
         self.offset_s = await self._calibrated()
 
     async def start_daemon(self, *, wait: bool = True) -> None:

@@ -118,12 +118,19 @@ def test_every_link_leads_somewhere(path):
     assert dangling == []
 
 
-@pytest.mark.parametrize("name", ["rest", "commands", "configuration", "hooks"])
+@pytest.mark.parametrize(
+    "name", ["rest", "commands", "configuration", "hooks", "faults", "scenario"]
+)
 def test_generated_page_is_up_to_date(name):
     """Run ``make docs`` if it is not."""
     generator = importlib.import_module(f"docs.generate_{name}")
 
     assert generator.PAGE.read_text(encoding="utf-8") == generator.page()
+
+
+def test_every_key_of_a_scenario_is_documented():
+    """The docstrings of its classes say what each is."""
+    assert importlib.import_module("docs.generate_scenario").undocumented() == []
 
 
 @cache
@@ -240,14 +247,14 @@ def test_the_task_tree_is_the_codes():
         if not {"sim", "demo", "cli"} & set(path.parts)  # other programs than the daemon
     }
     code = "".join(modules.values())
-    drawn = set(re.findall(r"[├└]─ (?:supervise\()?([\w.]+)", tree)) - {"web", "hypercorn"}
+    drawn = set(re.findall(r"[├└]─ (?:supervise\()?([\w.]+)", tree)) - {"web"}
     started = {
         name.split(".")[-1]
         for text in modules.values()
         for name in re.findall(r"\bstart(?:_soon)?\(\s*(?:partial\(\s*)?([\w.]+)", text)
     }
     # Those are named by the class that they are of, and by no more than their place.
-    by_class = {"run", "serve", "hypercorn_serve", "read_other", "_start"}
+    by_class = {"run", "serve", "read_other", "_start"}
 
     assert [x for x in drawn if not re.search(rf"(def|class) {x.split('.')[-1]}\b", code)] == []
     classes = sorted(x.split(".")[0] for x in drawn if x[0].isupper())

@@ -1,0 +1,52 @@
+"""The end of a soak: all is given back, and the clouds are looked at for what is left."""
+
+from typing import Any, Final
+
+import trio
+
+from tests.bench.stand import Stand
+from tests.soak.crowd import Crowd
+from trellis.demo.ending import drain, left_over, recorded_nodes
+from trellis.demo.judge import judge
+from trellis.demo.truth import look
+from trellis.http.local import LocalClient
+
+_SETTLES_WITHIN_S: Final = 420.0
+"""Creates in doubt stay so for 120 s, and what two sightings of a full list show takes 600 s."""
+_EVERY_S: Final = 1.0
+
+
+async def breaches(running: Stand, crowd: Crowd, face: LocalClient) -> list[str]:
+    """Have everything ended, and say which promises were not held; to be called without faults.
+
+    Args:
+        face: the daemon's REST.
+    """
+    await drain(face)
+    found = list(crowd.breaches)
+    left = await _settled(face, running)
+    if left:
+        found.append(f"after {_SETTLES_WITHIN_S:.0f} s there still was {left}")
+    recorded = await recorded_nodes(face)
+    async with LocalClient(running.control) as control:
+        truths = await look(control, [cloud.name for cloud in running.setup.clouds])
+    for verdict in judge(truths, crowd.transcripts, recorded):
+        found += [f"{verdict.promise}: {line}" for line in verdict.against]
+    return found
+
+
+async def _settled(face: LocalClient, running: Stand) -> str:
+    """Wait until neither the daemon nor the clouds have anything of ours; what they still have."""
+    left = ""
+    with trio.move_on_after(_SETTLES_WITHIN_S):
+        while left := left_over(await face.get("/status")) or await _ours(running):  # noqa: ASYNC110
+            await trio.sleep(_EVERY_S)
+    return left
+
+
+async def _ours(running: Stand) -> str:
+    count = 0
+    for cloud in running.setup.clouds:
+        servers: list[Any] = (await running.ask(cloud.name, "servers"))["servers"]
+        count += sum("trellis_node_id" in server["metadata"] for server in servers)
+    return f"{count} servers of ours in the clouds" if count else ""

@@ -129,6 +129,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @example("[" * 3000)
 @example("deployment: !!python/object/apply:os.system [true]")
 @example("deployment: 2026-13-45")
+@example("? '\n\n  '\n: null\n")
 def test_a_configuration_is_taken_or_refused_with_its_place(text: str):
     try:
         parse(text, REGISTRY, file="trellis.yaml", folder=Path())
@@ -141,6 +142,10 @@ def test_a_configuration_is_taken_or_refused_with_its_place(text: str):
 @example(text=BOMB)
 @example(text=SCENARIO)
 @example(text="clouds: [{name: a, quota: {instances: 1e400}}]")
+@example(text=SCENARIO.partition("configuration:")[0] + "configuration: ''")
+@example(text=SCENARIO.partition("configuration:")[0] + 'configuration: "\\0"')
+@example(text=SCENARIO.replace("requests: 5, every-s: 2", "arrivals: ''"))
+@example(text=SCENARIO.replace("requests: 5, every-s: 2", "arrivals: nowhere.csv"))
 def test_a_scenario_is_taken_or_refused_with_its_place(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ):

@@ -44,7 +44,9 @@ class Fault:
 
     def render(self, file: str) -> str:
         """Write it as ``file:line:column: path: message``."""
-        place = ".".join(map(str, self.path)) or "(top)"
+        # A key may hold anything, line breaks too: a fault stays on its line.
+        keys = [key if key.isprintable() and key else repr(key) for key in map(str, self.path)]
+        place = ".".join(keys) or "(top)"
         return f"{file}:{self.mark.line + 1}:{self.mark.column + 1}: {place}: {self.message}"
 
 

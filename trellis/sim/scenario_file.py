@@ -252,11 +252,15 @@ def _with_arrivals(
         return ()
     settings = tree.get("configuration")
     if isinstance(settings, Scalar) and isinstance(settings.value, str):
-        settings, _ = read_tree(path.parent / settings.value)
+        named = path.parent / settings.value
+        settings = read_tree(named)[0] if named.is_file() else None
     names = labels_of(settings) if isinstance(settings, Mapping) else None
     streams = []
-    for stream in as_streams(found.demand):
+    for number, stream in enumerate(as_streams(found.demand)):
         if isinstance(stream.arrivals, Path):
+            if not stream.arrivals.is_file():
+                faults.append(_no_arrivals(tree, number))
+                continue
             try:
                 arrivals = load_arrivals(stream.arrivals, names)
             except ConfigError as error:
@@ -264,6 +268,19 @@ def _with_arrivals(
             stream = attrs.evolve(stream, arrivals=arrivals)
         streams.append(stream)
     return tuple(streams)
+
+
+def _no_arrivals(tree: Mapping, number: int) -> Fault:
+    """The fault of a stream whose recorded arrivals are in no file."""
+    demand = tree.get("demand")
+    path: KeyPath = ("demand", "arrivals")
+    if isinstance(demand, Sequence):
+        demand, path = demand.items[number], ("demand", number, "arrivals")
+    assert isinstance(demand, Mapping)
+    named = demand.get("arrivals")
+    assert isinstance(named, Scalar)
+    message = f"there is no file {str(named.value)[:200]!r} to read arrivals from"
+    return Fault(named.mark, path, message)
 
 
 def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None:
@@ -276,6 +293,10 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
         return yaml.safe_dump(plain(settings), sort_keys=False)
     if isinstance(settings, Scalar) and isinstance(settings.value, str):
         named = path.parent / settings.value
+        if not named.is_file():
+            message = f"there is no file {settings.value[:200]!r} to take the configuration from"
+            faults.append(Fault(settings.mark, ("configuration",), message))
+            return None
         try:
             load(named, _builtin_types())
         except ConfigError as error:

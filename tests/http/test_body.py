@@ -70,9 +70,9 @@ async def test_an_empty_body_needs_no_code():
     [
         ("gzip", b"no gzip", "broken"),
         ("deflate", b"\xff\xff\xff", "broken"),
-        ("gzip", gzip.compress(b"x" * 1000)[:-9], "cut off"),
+        ("gzip", gzip.compress(b"x" * 1000, mtime=0)[:-9], "cut off"),
         ("br", b"x", "not asked for"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"x")), "not asked for"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "not asked for"),
     ],
 )
 async def test_a_code_that_cannot_be_read_is_an_error(coding, body, said):

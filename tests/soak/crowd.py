@@ -1,6 +1,7 @@
 """Those who want nodes: they go on over the daemon's death, and write down what they got."""
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
@@ -35,7 +36,7 @@ class Crowd:
         most: requests at a time; more are not filed, however long the daemon was away.
         transcripts: one a request, in the order they were filed.
         breaches: what the daemon said to a requestor that it must never say.
-        latest: the end of each requestor is in `breaches` or here, by how it ended.
+        answered_at: when the daemon last answered any of them, in Trio's time.
     """
 
     url: str
@@ -45,6 +46,7 @@ class Crowd:
     most: int
     transcripts: list[Transcript] = attrs.field(factory=list)
     breaches: list[str] = attrs.field(factory=list)
+    answered_at: float = -math.inf
     _over: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self) -> None:
@@ -176,20 +178,27 @@ class _Job:
         """Try again while no daemon answers: every call here may be repeated.
 
         Raises:
-            BrokenRunError: it does not answer for long, or answers with an error.
+            BrokenRunError: it answers nobody for long, or answers with an error.
         """
-        until = trio.current_time() + _PATIENCE_S
+        began = trio.current_time()
         while True:
             try:
-                return await call()
+                answer = await call()
             except AnswerError as refused:
                 # 503: it has just been started and reads its clouds, or is about to end.
-                if refused.status != 503 or trio.current_time() >= until:
+                if refused.status != 503 or self._waited_s(began) >= _PATIENCE_S:
                     raise BrokenRunError(f"the daemon refuses a call: {refused}") from refused
             except (OSError, trio.BrokenResourceError) as broken:
-                if trio.current_time() >= until:
+                if self._waited_s(began) >= _PATIENCE_S:
                     raise BrokenRunError(f"the daemon does not answer: {broken!r}") from broken
+            else:
+                self.crowd.answered_at = trio.current_time()
+                return answer
             await trio.sleep(_AGAIN_S)
+
+    def _waited_s(self, began: float) -> float:
+        """How long nobody was answered; a long poll may be broken off by each of many kills."""
+        return trio.current_time() - max(began, self.crowd.answered_at)
 
 
 def _handed_out(node: Any) -> HandedOut:

@@ -1,13 +1,11 @@
 """``python -m tests.bench``: run workloads, print the table, write the figures."""
 
 import argparse
-import itertools
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 from rich.console import Console
@@ -19,6 +17,7 @@ from tests.bench.child import BrokenRunError
 from tests.bench.goals import Measured, measured, shown
 from tests.bench.machine import machine_facts
 from tests.bench.outcome import Outcome
+from tests.bench.running import leaves, say, until_signal, unused
 
 _WIDTH: Final = 110
 _BUSY_CORES: Final = 0.15
@@ -35,15 +34,15 @@ def main(words: list[str] | None = None) -> int:
     names = options.workloads or list(known)
     if unknown := [name for name in names if name not in known]:
         short = " a short form of" if options.short and unknown[0] in WHOLE else ""
-        _say(f"There is no{short} {unknown[0]!r}; there is {', '.join(known)}.")
+        say(f"There is no{short} {unknown[0]!r}; there is {', '.join(known)}.")
         return 2
     folder = options.folder or Path(tempfile.mkdtemp(prefix="trellis-bench-"))
     folder = folder.resolve()
-    _say(f"Logs and stores are in {folder}")
+    say(f"Logs and stores are in {folder}")
     facts = machine_facts()
     if facts["load_before"][0] > facts["cores"] / 4:
         load = facts["load_before"][0]
-        _say(f"The machine is busy already (load {load:.1f}): times may be too long.")
+        say(f"The machine is busy already (load {load:.1f}): times may be too long.")
     chosen = {name: known[name] for name in names}
     outcomes = trio.run(_interruptible, chosen, folder, options.repeat)
     judged = not options.short
@@ -54,7 +53,7 @@ def main(words: list[str] | None = None) -> int:
     for name, of in figures.items():
         if of.get("others_cores", 0.0) > _BUSY_CORES:
             busy = of["others_cores"]
-            _say(f"{name}: other processes kept {busy:.1f} cores busy; its times may be too long.")
+            say(f"{name}: other processes kept {busy:.1f} cores busy; its times may be too long.")
     if options.json is not None:
         document = {
             "machine": facts,
@@ -66,9 +65,9 @@ def main(words: list[str] | None = None) -> int:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     broken = [(name, fault) for name, runs in outcomes.items() for r in runs for fault in r.faults]
     for name, fault in broken[:20]:
-        _say(f"BROKEN: {name}: {fault}")
+        say(f"BROKEN: {name}: {fault}")
     if broken:
-        _say(f"Its figures mean nothing; the logs are below {folder}")
+        say(f"Its figures mean nothing; the logs are below {folder}")
     missing = len(outcomes) < len(names)
     return 1 if broken or missing else 0
 
@@ -102,12 +101,12 @@ async def _interruptible(
     """Run them one after the other; a signal ends the one that runs, and all its processes."""
     outcomes: dict[str, list[Outcome]] = {}
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_until_signal, nursery.cancel_scope)
+        nursery.start_soon(until_signal, nursery.cancel_scope)
         for name, workload in chosen.items():
             runs: list[Outcome] = []
             for number in range(repeat):
-                _say(f"{name} …" if repeat == 1 else f"{name} … ({number + 1} of {repeat})")
-                runs.append(await _one(workload, _unused(folder, name)))
+                say(f"{name} …" if repeat == 1 else f"{name} … ({number + 1} of {repeat})")
+                runs.append(await _one(workload, unused(folder, name)))
             outcomes[name] = runs
         nursery.cancel_scope.cancel()
     return outcomes
@@ -118,30 +117,8 @@ async def _one(workload: Workload, folder: Path) -> Outcome:
     try:
         return await workload.run(folder)
     except* BrokenRunError as group:
-        broken = list(dict.fromkeys(str(error) for error in _leaves(group)))
+        broken = list(dict.fromkeys(str(error) for error in leaves(group)))
     return Outcome(faults=broken)
-
-
-def _unused(folder: Path, name: str) -> Path:
-    """A folder that no earlier run has left a store in."""
-    return next(
-        path for number in itertools.count() if not (path := folder / f"{name}-{number}").exists()
-    )
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
-
-
-async def _until_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            _say(f"{signal.Signals(number).name}: ending the processes")
-            scope.cancel()
-            return
 
 
 def _medians(runs: list[Outcome]) -> dict[str, float]:
@@ -167,10 +144,6 @@ def _print_calls(outcomes: dict[str, list[Outcome]]) -> None:
         said = ", ".join(f"{number:.2f} {kind}" for kind, number in made.items() if number >= 0.005)
         if said:
             print(f"{name}, calls per node life: {said}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import trio
+
+_WORDS: Final = 600
 
 
 class BrokenRunError(Exception):
@@ -66,8 +69,12 @@ class Child:
             status = await seen.wait()
             if seen is not self._ending:
                 raise BrokenRunError(
-                    f"{self.name} ended by itself, with status {status}; its log is {self.log}"
+                    f"{self.name} ended by itself, with status {status}; "
+                    f"its log, {self.log}, ends: {self._last_words()}"
                 )
+
+    def _last_words(self) -> str:
+        return self.log.read_bytes()[-_WORDS:].decode(errors="replace").strip()
 
     async def kill(self) -> None:
         """End it as the kernel would, and wait until it has ended; fine if it has not begun."""

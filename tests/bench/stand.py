@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +16,7 @@ import trio
 from tests.bench.child import BrokenRunError, Child
 from tests.bench.connection import AnswerError, Connection
 from tests.bench.machine import busy_s, cpu_s, resident_mib
+from tests.ports import free_port
 
 _START_S: Final = 60.0
 _END_S: Final = 10.0
@@ -225,8 +225,10 @@ async def stand(setup: Setup, folder: Path) -> AsyncIterator[Stand]:
         try:
             await running.start_clouds()
             nursery.start_soon(running.clouds.watch)
-            await running.start_daemon()
+            await running.start_daemon(wait=False)
+            # It may end before anything else can tell that it will never be ready.
             nursery.start_soon(running.daemon.watch)
+            await running.until_ready()
             yield running
         finally:
             running.close()
@@ -235,13 +237,6 @@ async def stand(setup: Setup, folder: Path) -> AsyncIterator[Stand]:
                 await running.daemon.kill()
                 await running.clouds.kill()
             nursery.cancel_scope.cancel()
-
-
-def free_port() -> int:
-    """A port that nobody listens at, for a moment at least."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def _line(pipe: trio.abc.ReceiveStream, log: Path) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +72,20 @@ async def test_a_daemon_that_dies_breaks_the_run(tmp_path: Path):
         async with stand(Setup(clouds=(ALPHA,)), tmp_path) as running:
             os.kill(running.daemon.pid, signal.SIGKILL)
             await running.daemon.watch()
+
+    assert [] == processes_in(tmp_path)
+
+
+async def test_a_daemon_that_cannot_start_is_told_with_its_last_words(tmp_path: Path, monkeypatch):
+    """Another process listens at its port: nobody waits a minute to learn of it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("tests.bench.stand.free_port", lambda: port)
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(BrokenRunError, match=r"(?s)ended by itself.*cannot listen at")
+        ):
+            async with stand(Setup(clouds=(ALPHA,)), tmp_path):
+                pass
 
     assert [] == processes_in(tmp_path)
 

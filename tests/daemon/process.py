@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,15 +10,10 @@ from typing import Any
 
 import httpx
 
+from tests.ports import free_port
+
 PATIENCE_S = 60.0
 """Longest wait for a fact; a loaded machine starts a process in some seconds."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at, for a moment at least."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Daemon:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,16 +13,11 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from tests.ports import free_port
+
 PATIENCE_S = 300
 JUDGE = Path(__file__).with_name("judge.py")
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """A port nobody listens at now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Daemon:

@@ -1,19 +1,17 @@
 """``python -m tests.soak kills|load``: exit status 0 only if every promise was held."""
 
 import argparse
-import itertools
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import attrs
 import trio
 
 from tests.bench.child import BrokenRunError
+from tests.bench.running import leaves, say, until_signal, unused
 from tests.soak.kills import STATES, Kills, kill_often
 from tests.soak.load import Loaded, under_load
 
@@ -26,13 +24,13 @@ def main(words: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(words)
     folder = Path(options.folder or tempfile.mkdtemp(prefix="trellis-soak-")).resolve()
-    _say(f"Logs and stores are in {folder}; seed {options.seed}")
+    say(f"Logs and stores are in {folder}; seed {options.seed}")
     found = None
     try:
-        found = trio.run(_interruptible, options, _unused(folder, options.what))
+        found = trio.run(_interruptible, options, unused(folder, options.what))
     except* BrokenRunError as group:
-        for error in _leaves(group):
-            _say(f"BROKEN: {error}")
+        for error in leaves(group):
+            say(f"BROKEN: {error}")
     if found is None:
         return 1
     if options.json is not None:
@@ -64,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _interruptible(options: argparse.Namespace, folder: Path) -> Kills | Loaded | None:
     found: Kills | Loaded | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_until_signal, nursery.cancel_scope)
+        nursery.start_soon(until_signal, nursery.cancel_scope)
         if options.what == "kills":
             found = await kill_often(
                 times=options.times, fleet=options.fleet, seed=options.seed, folder=folder
@@ -81,14 +79,6 @@ async def _interruptible(options: argparse.Namespace, folder: Path) -> Kills | L
     return found
 
 
-async def _until_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            _say(f"{signal.Signals(number).name}: ending the processes")
-            scope.cancel()
-            return
-
-
 def _told(found: Kills | Loaded) -> str:
     if isinstance(found, Loaded):
         return found.told()
@@ -100,24 +90,6 @@ def _told(found: Kills | Loaded) -> str:
         f"up to {largest} nodes at a kill (at most {states}); "
         f"serves again after {median(found.serves_again_s or [0.0]):.1f} s at the median"
     )
-
-
-def _unused(folder: Path, name: str) -> Path:
-    """A folder that no earlier run has left a store in."""
-    return next(
-        path for number in itertools.count() if not (path := folder / f"{name}-{number}").exists()
-    )
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 # Everything a checkout can do. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-real test-ssh test-browser demo bench soak docs clean
+.PHONY: help setup format check test test-real test-ssh test-browser test-pythons demo bench soak docs clean
 
 # The first of these that is Python 3.11 or newer; `make setup PYTHON=…` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 BIN := .venv/bin
+# Supported besides the one of .venv.
+PYTHONS := 3.12 3.13
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 READY := .venv/.ready
 ARGS ?=
@@ -67,6 +69,19 @@ test-browser: $(READY) ## the status page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/browser.txt
 	$(BIN)/python -m pytest -q -m browser tests/browser $(ARGS)
 
+test-pythons: $(READY) ## one story told alike by every supported Python that is on this machine
+	@for v in $(PYTHONS); do \
+	  found=; \
+	  for p in python$$v "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v.*/bin/python; do \
+	    if "$$p" -c '' 2>/dev/null; then found=$$p; break; fi; \
+	  done; \
+	  test -n "$$found" || { echo "no Python $$v here: it is not tested"; continue; }; \
+	  test -x .venv-$$v/bin/python || "$$found" -m venv .venv-$$v || exit 1; \
+	  .venv-$$v/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c requirements/dev.txt -e . || exit 1; \
+	done
+	$(BIN)/python -m pytest -q tests/sim/test_simulate.py -k another_python $(ARGS)
+
 demo: $(READY) ## the daemon between three simulated clouds, live; ARGS go to trellis demo
 	@$(BIN)/trellis demo $(ARGS)
 
@@ -91,4 +106,4 @@ docs: $(READY) ## write the generated pages of docs/reference anew
 	$(BIN)/python -m docs.generate_scenario
 
 clean: ## remove .venv and caches; data of a daemon stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -62,7 +62,7 @@ class Bench:
             lambda: [self.clouds, folder / "secure.yaml"],
         )
 
-    def read_cloud(self, name, region):
+    def read_cloud(self, name, region, profile=None):
         if not yaml.safe_load(self.clouds.read_text()):
             raise ConfigError(["no clouds"])
         return self

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -13,7 +13,9 @@ from trellis.control.supervise import supervise
 from trellis.errors import ConfigError
 from trellis.http.buckets import Limit, RatePlan
 from trellis.http.message import Verb
+from trellis.model.status import QuirkStatus
 from trellis.openstack.clouds import CloudConfig
+from trellis.openstack.profile import CloudProfile, Quirk
 from trellis.openstack.session import Session
 from trellis.openstack.wiring import WiredAccount, wired_account
 from trellis.spi.config import ApiLimits, ProviderConfig
@@ -21,10 +23,24 @@ from trellis.spi.provider import Provider
 from trellis.spi.registry import ProviderContext, ProviderRegistry
 from trellis.world import World
 
+_LATE_S: Final = 0.1
+"""So much later than the one before it a call may arrive at the cloud than it was sent."""
+
 _SECRETS: Final = ("password", "secret", "token", "passcode")
 
-ReadCloud = Callable[[str, str | None], CloudConfig]
-"""Gives the configuration of a cloud in a region; reads it anew each time."""
+
+class ReadCloud(Protocol):
+    """Gives the configuration of a cloud in a region; reads it anew each time."""
+
+    def __call__(
+        self, name: str, region: str | None, /, *, profile: str | None = None
+    ) -> CloudConfig:
+        """Read it; *profile* is that of an entry that names none, and no ``auth_url``.
+
+        Raises:
+            ConfigError: there is no such cloud or region, or its entry has a fault.
+        """
+        ...
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -47,6 +63,7 @@ class Connection:
     name: str
     _account: _SharedAccount
     _is_outdated: Callable[[], bool]
+    _profile: CloudProfile | None = None
 
     @property
     def account(self) -> Hashable:
@@ -61,9 +78,30 @@ class Connection:
             counts[name] = counts.get(name, 0) + count.calls
         return counts
 
+    def calls_per_s(self) -> float:
+        """How many calls of the class that is limited most the cloud takes in a second."""
+        return self._account.wired.road.slowest("compute")
+
+    def quirks(self) -> tuple[QuirkStatus, ...]:
+        """In what its cloud is not stock, as its type's profile says."""
+        profile = self._profile
+        return () if profile is None else tuple(quirk_status(quirk) for quirk in profile.quirks)
+
     def creates_left(self) -> int | None:
         """How many servers the cloud's limit of a day still lets this account create."""
         return self._account.wired.road.left_today("compute", Verb.CREATE)
+
+    def create_delay_s(self) -> float:
+        """Seconds until the rate limits let one more create of this account through."""
+        return self._account.wired.road.delay("compute", Verb.CREATE)
+
+    def creates_within(self, span_s: float) -> float:
+        """About how many creates they let through in so many seconds; inf if nothing limits it."""
+        return self._account.wired.road.within("compute", Verb.CREATE, span_s)
+
+    def creates_in_line(self) -> int:
+        """How many creates of this account wait for their turn, those of other providers too."""
+        return self._account.wired.road.in_line("compute", Verb.CREATE)
 
     def note_past(self, times: Iterable[float]) -> None:
         """Count the provider's earlier creates against that limit; once for each account."""
@@ -160,16 +198,17 @@ class Accounts:
             ConfigError: there is no such cloud or region, no credentials, no such type, or a
                 file of the TLS settings cannot be used.
         """
-        cloud = self._read(config.cloud, config.region_name)
         registration = self._registry.get(config.type)
         if registration is None:
             raise ConfigError([f"provider {config.name}: no plugin offers type {config.type!r}"])
+        read = self._reading(config)
+        cloud = read()
         account = await self._account(cloud, config)
         way = (_identity(cloud), _way(cloud))
 
         def outdated() -> bool:
             try:
-                now = self._read(config.cloud, config.region_name)
+                now = read()
                 return (_identity(now), _way(now)) != way
             except ConfigError:
                 return False  # what cannot be read now replaces nothing
@@ -181,13 +220,21 @@ class Accounts:
             interface=cloud.interface,
             overrides=cloud.overrides,
         )
-        context = ProviderContext(deployment=self._deployment, session=session)
+        context = ProviderContext(
+            deployment=self._deployment, session=session, profile=registration.profile
+        )
         return Connection(
             provider=registration.factory(config, context),
             name=config.name,
             account=account,
             is_outdated=outdated,
+            profile=registration.profile,
         )
+
+    def _reading(self, config: ProviderConfig) -> Callable[[], CloudConfig]:
+        """What reads the provider's cloud, on the ground of its type's profile."""
+        profile = self._registry.profile_name(config.type)
+        return partial(self._read, config.cloud, config.region_name, profile=profile)
 
     async def _account(self, cloud: CloudConfig, config: ProviderConfig) -> _SharedAccount:
         key = _identity(cloud)
@@ -226,7 +273,7 @@ class Accounts:
                 random=self._world.random,
                 wall=self._world.wall,
                 plan=self._plan_of(config.cloud, [config]),
-                reload=partial(self._read, config.cloud, config.region_name),
+                reload=self._reading(config),
             ) as wired:
                 task_status.started(_SharedAccount(cloud=config.cloud, wired=wired, scope=scope))
                 # Its providers see a crash as a login that lasts.
@@ -242,13 +289,25 @@ def rate_plan(limits: Iterable[ApiLimits]) -> RatePlan:
     bursts = [x.burst for x in given if x.burst is not None]
     days = [x.creates_per_day for x in given if x.creates_per_day is not None]
     every = Limit()
-    if rates:
-        # A limit of so many in a second means as many at once, unless it is said otherwise.
-        every = Limit(per_s=min(rates), burst=max(1.0, min(rates)))
     if bursts:
         every = attrs.evolve(every, burst=float(min(bursts)))
+    if rates:
+        # A limit of so many in a second means as many at once, unless it is said otherwise.
+        every = _with_room(min(rates), every.burst if bursts else max(1.0, min(rates)))
     verbs = {("compute", Verb.CREATE): Limit(per_day=min(days))} if days else {}
     return RatePlan(every=every, verbs=verbs)
+
+
+def _with_room(per_s: float, burst: float) -> Limit:
+    """The limit to keep so that the cloud, which counts calls as they arrive, sees no more.
+
+    Those that arrive late come together with the next ones. The room for them is taken off the
+    burst; where that has none, each call waits a little longer.
+    """
+    room = _LATE_S * per_s
+    kept = max(1.0, burst - room)
+    lacking = min(_LATE_S, max(0.0, kept + room - burst))
+    return Limit(per_s=per_s / (1.0 + lacking), burst=kept)
 
 
 def _identity(cloud: CloudConfig) -> tuple[object, ...]:
@@ -277,3 +336,18 @@ def _version(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return (status.st_mtime_ns, status.st_size)
+
+
+def quirk_status(quirk: Quirk) -> QuirkStatus:
+    """A quirk as people are shown it."""
+    value = ", ".join(quirk.value) if isinstance(quirk.value, tuple) else str(quirk.value)
+    return QuirkStatus(
+        name=quirk.name,
+        value="" if quirk.value is None else value,
+        does=quirk.does,
+        stock=quirk.stock,
+        evidence=quirk.evidence,
+        era=quirk.era,
+        check=quirk.check,
+        sure=quirk.mark.value,
+    )

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 import trio
 
-from trellis.accounts import Accounts
+from trellis.accounts import Accounts, ReadCloud
 from trellis.config import Configuration, disabled_plugins, load
 from trellis.control.core import Core, run_core
 from trellis.errors import TrellisError
@@ -17,6 +17,7 @@ from trellis.http import lane_transports
 from trellis.openstack.clouds import CloudConfig, read_clouds
 from trellis.plugin_host import load_plugins
 from trellis.reload import Reloading
+from trellis.spi.registry import ProviderRegistry
 from trellis.store.sqlite import SqliteLog
 from trellis.web.app import make_app
 from trellis.web.server import serve
@@ -28,9 +29,18 @@ GRACE_S: Final = 5.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def read_cloud(name: str, region: str | None) -> CloudConfig:
-    """Read a cloud from clouds.yaml, secure.yaml and the environment as they are now."""
-    return read_clouds().get(name, region)
+def cloud_reader(registry: ProviderRegistry) -> ReadCloud:
+    """What reads a cloud from clouds.yaml, secure.yaml and the environment as they are then.
+
+    Args:
+        registry: whose types bring profiles of their own.
+    """
+    profiles = {name: profile.entry for name, profile in registry.profiles().items()}
+
+    def read(name: str, region: str | None, /, *, profile: str | None = None) -> CloudConfig:
+        return read_clouds(profiles=profiles).get(name, region, profile=profile)
+
+    return read
 
 
 async def run(
@@ -91,6 +101,7 @@ async def _run(path: Path, signals: AsyncIterator[int], started: Callable[[str],
         log.warning("configuration", warning=warning)
     configuration = loaded.configuration
     world = World(transport=lane_transports())
+    read_cloud = cloud_reader(host.providers)
     accounts = Accounts(
         read=read_cloud,
         registry=host.providers,

@@ -136,7 +136,8 @@ class Reloading:
         try:
             files.update(dict.fromkeys(self._sources()))
             for provider in self._configuration.providers:
-                cloud = self._read_cloud(provider.cloud, provider.region_name)
+                profile = self._registry.profile_name(provider.type)
+                cloud = self._read_cloud(provider.cloud, provider.region_name, profile=profile)
                 files.update(dict.fromkeys(cloud.files))
         except ConfigError:
             # Whoever needs them says what is wrong; here those known before count on.

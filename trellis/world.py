@@ -57,7 +57,10 @@ class SteadyClock:
     def begin(self, not_before: float) -> None:
         """Begin no earlier than what an earlier process has recorded.
 
-        So a clock that was set back while the daemon was down makes no recorded wait longer.
+        So a clock that was set back while the daemon was down makes no recorded wait longer. Nor
+        does one that was ahead once and is right again, which looks the same: times that are shown
+        stay ahead, over restarts too, until the wall clock has caught up. The time a daemon is
+        down counts for that in full.
         """
         self._now = self._began_at = max(self(), not_before)
 

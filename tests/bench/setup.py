@@ -11,7 +11,8 @@ Distribution = tuple[float, float]
 BOOT: Distribution = (20.0, 45.0)
 DELETE: Distribution = (2.0, 5.0)
 NONE: Distribution = (0.0, 0.0)
-_PLENTY = 100_000
+PLENTY = 100_000
+"""What is never the limit."""
 
 
 def fixed(seconds: float) -> Distribution:
@@ -61,7 +62,7 @@ class Setup:
 
     def scenario(self) -> str:
         """The file for `trellis cloud`."""
-        return _written({"clouds": [_cloud(cloud) for cloud in self.clouds]})
+        return written({"clouds": [_cloud(cloud) for cloud in self.clouds]})
 
     def configuration(self, port: int, ssh_port: int) -> str:
         """The file for `trellis serve`.
@@ -71,13 +72,13 @@ class Setup:
             ssh_port: where the clouds' servers answer.
         """
         labels = dict.fromkeys(label for cloud in self.clouds for label in cloud.labels)
-        return _written(
+        return written(
             {
                 "deployment": "bench",
                 "store": "sqlite:trellis.db",
                 "web": {"listen": f"127.0.0.1:{port}"},
                 # The budget bounds what a bug can do; here nothing but the daemon may be the limit.
-                "launch-budget": _PLENTY,
+                "launch-budget": PLENTY,
                 "lease-ttl": "24h",
                 "labels": [
                     {"name": label, "min-ready": self.min_ready.get(label, 0)} for label in labels
@@ -88,18 +89,12 @@ class Setup:
 
 
 def _cloud(cloud: CloudSetup) -> dict[str, Any]:
-    slots = _PLENTY if cloud.slots is None else cloud.slots
+    slots = PLENTY if cloud.slots is None else cloud.slots
     scenario: dict[str, Any] = {
         "name": cloud.name,
         "flavors": [{"name": "small", "cores": 1, "ram-mib": 1024}],
         "images": [{"name": "tiny"}],
-        "quota": {
-            "instances": slots,
-            "cores": _PLENTY,
-            "ram-mib": _PLENTY * 1024,
-            "floating-ips": _PLENTY,
-            "ports": _PLENTY,
-        },
+        "quota": quota_of(slots),
         "boot": _lognormal(cloud.boot),
         "guest": _lognormal(cloud.guest),
         "delete": _lognormal(cloud.delete),
@@ -140,9 +135,21 @@ def _provider(cloud: CloudSetup, ssh_port: int) -> dict[str, Any]:
     }
 
 
+def quota_of(slots: int) -> dict[str, int]:
+    """A quota that ends with so many instances, as a scenario writes it."""
+    return {
+        "instances": slots,
+        "cores": PLENTY,
+        "ram-mib": PLENTY * 1024,
+        "floating-ips": PLENTY,
+        "ports": PLENTY,
+    }
+
+
 def _lognormal(times: Distribution) -> dict[str, float]:
     return {"median": times[0], "p95": times[1]}
 
 
-def _written(document: dict[str, Any]) -> str:
+def written(document: dict[str, Any]) -> str:
+    """A file for `trellis cloud` or `trellis serve`."""
     return str(yaml.safe_dump(document, sort_keys=False))

@@ -13,6 +13,7 @@ import yaml
 from face_fakes import MOVED_TO, a_node, an_event
 
 from trellis.model.node import NodeState
+from trellis.model.status import QuirkStatus
 
 pytestmark = pytest.mark.slow
 
@@ -248,6 +249,22 @@ def test_calls_are_a_table_of_their_own(daemon, run):
 
     at = next(n for n, line in enumerate(lines) if line.startswith("CALLS OF THE ACCOUNT"))
     assert [line.split()[-1] for line in lines[at + 1 :]] == ["40", "12"]
+
+
+def test_quirks_are_shown_with_what_says_so(daemon, run):
+    """What this cloud does, what stock does, and how sure that is."""
+    quirk = QuirkStatus(
+        name="zones", value="nova", does="Another zone fails.", stock="Every zone works.",
+        evidence="a page", era="2025", check="try one", sure="inferred",
+    )  # fmt: skip
+    daemon.board.status["ovh-bhs1"] = attrs.evolve(daemon.board.status["ovh-bhs1"], quirks=(quirk,))
+
+    shown = run("provider", "show", "ovh-bhs1").stdout
+    data = json.loads(run("provider", "show", "ovh-bhs1", "-o", "json").stdout)
+
+    for words in ("zones=nova", "Another zone fails.", "Every zone works.", "a page (inferred)"):
+        assert words in shown
+    assert data["quirks"] == [attrs.asdict(quirk)]
 
 
 def test_node_is_named_without_its_zeros(fleet, run):

@@ -46,6 +46,16 @@ def wall():
     return NOW + trio.current_time()
 
 
+class NoBook:
+    """Nothing is on record of a quota, and nothing is put there."""
+
+    def recall(self, quota):
+        pass
+
+    def note(self, quota):
+        pass
+
+
 @asynccontextmanager
 async def a_store():
     async with Store.open(SimulatedLog(Random(1)), deployment="test", wall=wall) as store:
@@ -185,6 +195,7 @@ class TestQuota:
             fleet=Fleet(),
             health=NOBODY,
             nudge=lambda: None,
+            book=NoBook(),
             wanted=NOBODY,
         )
         await watch.read()
@@ -214,6 +225,7 @@ class TestQuota:
                 fleet=Fleet(),
                 health=ProviderHealth("alpha", wall, lambda: None),
                 nudge=lambda: None,
+                book=NoBook(),
                 wanted=wanted,
             )
             nursery.start_soon(watch.run)

@@ -450,6 +450,40 @@ class TestRemembering:
             await at.store.settled()
             assert at.store.get(ProviderRecord, "alpha").breakers == ()
 
+    async def test_closed_ones_of_what_is_offered_no_longer_are_dropped(self, autojump_clock):
+        """Each rebuilding of an image leaves an id of which a failure or two are known."""
+        async with clouds() as at:
+            config = ProviderConfig(name="alpha", type="openstack", cloud="alpha")
+            for number in range(20):
+                name = f"build-{number}"
+                at.comes_up("other")
+                at.fails(name, label="small")
+                at.fails(name, Cause.CAPACITY, label="small")
+                offer = an_offer("small", shape=a_shape(image_id=name))
+                at.alpha.keep_only({("main", "small"): offer}, config)
+
+            images = [x.key.parts[0] for x in at.alpha.book.entries() if x.key.scope is Scope.IMAGE]
+
+        assert images == ["build-19"]
+
+    async def test_it_is_told_as_soon_as_a_probe_may_go(self, autojump_clock):
+        """And not when everything is looked at again, some seconds later."""
+        async with clouds() as at, trio.open_nursery() as nursery:
+            nursery.start_soon(at.alpha.run)
+            at.comes_up("good")
+            for _ in range(3):
+                at.fails("bad")
+            (held,) = at.alpha.held([an_offer("on-bad", shape=a_shape(image_id="bad"))], "main")[
+                "on-bad"
+            ]
+            await trio.sleep(held.left_s - 0.001)
+            before = at.changes
+            await trio.sleep(0.002)
+            after = at.changes
+            nursery.cancel_scope.cancel()
+
+        assert (before + 1) == after
+
     async def test_an_event_is_about_the_breaker_that_moved(self, autojump_clock):
         """Failures of the same occasion change another one meanwhile, and are no step of it."""
         async with clouds() as at:

@@ -190,10 +190,10 @@ async def test_nothing_is_made_where_no_record_speaks_of(autojump_clock):
         foreign=lambda home: "" if home == a_home() else "project changed: it is elsewhere",
     )
 
-    assert await life._home() == a_home()
+    assert await life._records.home() == a_home()
     provider.at_home = a_home(endpoint="http://elsewhere/v2.1")
     with pytest.raises(MisconfiguredError, match="project changed"):
-        await life._home()
+        await life._records.home()
     assert "project changed" in health.closed
     provider.at_home = a_home()
-    assert await life._home() == a_home()
+    assert await life._records.home() == a_home()

@@ -301,6 +301,61 @@ class TestWhoseItIs:
         assert quota_name(one) != quota_name(other)
 
 
+class TestAReadingThatFails:
+    def test_what_was_refused_holds_until_one_comes(self):
+        """Else each time it opens all that the last figures allow would be sent and refused."""
+        place = Place(limit=60, ours=20)
+        place.refuse()
+        place.quota.unread()
+
+        assert place.view().limits.instances == 20
+        assert place.quota.doubted, "it has to be read all the same"
+        place.read(20, limit=20)
+        assert place.quota.ceilings == {}
+        assert place.view().limits.instances == 20
+
+    def test_a_reading_that_explains_it_leaves_no_ceiling(self):
+        """A stranger had come, and nobody could see him."""
+        place = Place(ours=4)
+        place.refuse()
+        place.quota.unread()
+        place.read(10)
+
+        assert place.quota.ceilings == {}
+        assert place.quota.others == servers(6)
+
+    def test_a_ceiling_of_before_is_kept(self):
+        """It was learnt from figures, not for want of them."""
+        place = Place(ours=6)
+        place.refuse()
+        place.read(6)
+        assert place.quota.ceilings == {"instances": 6}
+        place.ours = 3
+        place.refuse()
+        place.quota.unread()
+        assert place.quota.ceilings == {"instances": 3}
+
+        place.read(6)
+
+        assert place.quota.ceilings == {"instances": 6}
+
+    def test_without_a_refusal_it_means_nothing(self):
+        place = Place(ours=4)
+        place.quota.unread()
+
+        assert place.quota.ceilings == {}
+
+
+def test_of_what_is_above_a_ceiling_one_is_sent():
+    """The rest of what was planned before the refusal would be refused as well."""
+    place = Place(ours=5)
+    place.refuse()
+    place.read(5)
+
+    assert "refuses more" in place.quota.overbooked(NODE, servers(7))
+    assert not place.quota.overbooked(NODE, servers(6))
+
+
 def test_a_launch_that_no_longer_fits_is_known_before_it_is_sent():
     """The limit was lowered under it: it is given up, and costs no refusal."""
     place = Place(ours=5)

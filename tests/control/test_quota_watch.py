@@ -1,5 +1,7 @@
 """What of ours surely is in the cloud during a reading of the quota, and what may be."""
 
+from random import Random
+
 import attrs
 import trio
 
@@ -7,9 +9,12 @@ from trellis.control.fleet import Fleet
 from trellis.control.health import ProviderHealth
 from trellis.control.nudge import Nudge
 from trellis.control.quota import Quota
+from trellis.control.quota_book import QuotaBook
 from trellis.control.quota_watch import QuotaWatch
 from trellis.model.node import NodeState, Resource, ResourceKind
 from trellis.model.quota import Limits, QuotaReading, Resources
+from trellis.store.simulated import SimulatedLog
+from trellis.store.store import Store
 from trellis.testing.builders import NOW, a_node, a_server, a_shape
 
 SHAPE = a_shape(resources=Resources(instances=1, volumes=1, volume_gib=20))
@@ -35,15 +40,17 @@ async def others_beside(node, used, before=NOTHING):
     fleet.load([node])
     quota = Quota("q", lambda: NOW, now=trio.current_time)
     quota.others = before
-    watch = QuotaWatch(
-        provider=Used(used),
-        quota=quota,
-        fleet=fleet,
-        health=ProviderHealth("alpha", lambda: NOW, lambda: None),
-        nudge=lambda: None,
-        wanted=Nudge(),
-    )
-    await watch.read()
+    async with Store.open(SimulatedLog(Random(1)), deployment="test", wall=lambda: NOW) as store:
+        watch = QuotaWatch(
+            provider=Used(used),
+            quota=quota,
+            fleet=fleet,
+            health=ProviderHealth("alpha", lambda: NOW, lambda: None),
+            nudge=lambda: None,
+            book=QuotaBook(provider="alpha", store=store),
+            wanted=Nudge(),
+        )
+        await watch.read()
     return quota.others
 
 

@@ -1,11 +1,12 @@
 """Leaks: two sightings, ours alone, and a stop at what the store cannot explain."""
 
+import attrs
 import pytest
 import trio
 
 from tests.control.scripted_provider import ScriptedProvider, a_row
 from trellis.control.health import ProviderHealth
-from trellis.control.sweep import AGAIN_AFTER_S, Sweep
+from trellis.control.sweep import AGAIN_AFTER_S, LEFTOVERS_EVERY_S, MOST_LOOKED_FOR, Sweep
 from trellis.model.node import NodeState, Resource, ResourceKind
 from trellis.model.provider import ProviderRecord
 from trellis.model.quota import Resources
@@ -35,7 +36,7 @@ class Swept:
         self.provider = ScriptedProvider()
         self.attached = Graves()
         self.now = 0.0
-        self.estranged = {}
+        self.estranged, self.gone = {}, []
         self.words = ProviderRecord(name="alpha")
         self.sweep = Sweep(
             name="alpha",
@@ -48,6 +49,7 @@ class Swept:
             nodes=lambda: {node.id: node for node in nodes},
             attached=self.attached,
             estrange=self.estranged.update,
+            let_go=self.gone.append,
             words=lambda: self.words,
         )
 
@@ -175,6 +177,70 @@ async def test_what_was_strange_stays_strange(autojump_clock):
 
     assert swept.provider.deleted == []
     assert swept.sweep.alarm
+
+
+async def test_what_is_proved_gone_is_remembered_no_longer(autojump_clock):
+    """A list that does not show it proves nothing; asked twice for that very server, it does."""
+    swept = Swept()
+    swept.words = ProviderRecord(
+        name="alpha", strange=("there", "gone", "hidden"), condemned=("deleted",)
+    )
+    swept.see(a_row(external_id="there"))
+    gone = InstanceState.GONE
+    swept.provider.rows = [
+        a_row(external_id="hidden"),
+        a_row(external_id="gone", state=gone),
+        a_row(external_id="deleted", state=gone),
+    ]
+
+    await swept.act()
+    assert swept.gone == []
+    await swept.act()
+
+    assert swept.gone == ["gone", "deleted"]
+    assert swept.provider.gets == ["gone", "hidden", "deleted"] * 2
+
+
+async def test_what_comes_back_is_not_gone(autojump_clock):
+    """Denied once, shown again, denied once: that makes no two looks in a row."""
+    swept = Swept()
+    swept.words = ProviderRecord(name="alpha", strange=("zombie",))
+    swept.see()
+    for state in (InstanceState.GONE, InstanceState.ACTIVE, InstanceState.GONE):
+        swept.provider.rows = [a_row(external_id="zombie", state=state)]
+        await swept.act()
+
+    assert swept.gone == []
+
+
+async def test_what_is_there_keeps_nobody_from_seeing_what_is_gone(autojump_clock):
+    """Each round asks for a few of them, and the next one for those that come after."""
+    swept = Swept()
+    hidden = [f"hidden-{number}" for number in range(MOST_LOOKED_FOR)]
+    swept.words = ProviderRecord(name="alpha", strange=(*hidden, "gone"))
+    swept.see()
+    swept.provider.rows = [
+        *(a_row(external_id=one) for one in hidden),
+        a_row(external_id="gone", state=InstanceState.GONE),
+    ]
+
+    with trio.move_on_after(3 * LEFTOVERS_EVERY_S + 60.0):
+        await swept.sweep.run()
+
+    assert swept.gone == ["gone"]
+
+
+async def test_gone_from_another_project_proves_nothing(autojump_clock):
+    """The credentials may lead elsewhere by now, where nobody has heard of it (rule 2)."""
+    swept = Swept()
+    swept.words = ProviderRecord(name="alpha", strange=("gone",))
+    swept.see()
+    swept.provider.rows = [a_row(external_id="gone", state=InstanceState.GONE)]
+    swept.provider.at_home = attrs.evolve(a_home(), project_id="another")
+
+    await swept.act()
+
+    assert swept.gone == []
 
 
 async def test_a_person_can_adopt_what_is_strange(autojump_clock):

@@ -1,5 +1,7 @@
 """One list for all who wait, no list for nobody, and lists that fail mean nothing."""
 
+import math
+
 import pytest
 import trio
 
@@ -14,6 +16,7 @@ from trellis.testing.builders import a_home
 
 class Watched:
     def __init__(self):
+        self.calls_per_s = math.inf
         self.provider = ScriptedProvider()
         self.unexpected, self.full, self.attached = [], [], []
         self.health = ProviderHealth("alpha", trio.current_time, lambda: None)
@@ -26,6 +29,7 @@ class Watched:
             on_attached=self.attached.append,
             on_row=self.unexpected.append,
             on_full=self.full.append,
+            calls_per_s=lambda: self.calls_per_s,
         )
 
 
@@ -58,6 +62,21 @@ async def test_many_waiters_share_one_list(watched, autojump_clock):
     assert len(found) == 50
     assert len(watched.provider.lists) < 15
     assert watched.provider.gets == []
+
+
+@pytest.mark.parametrize(("calls_per_s", "most"), [(20.0, 21), (1.0, 5), (0.01, 5)])
+async def test_lists_are_a_small_share_of_the_calls_that_a_cloud_takes(
+    calls_per_s, most, watched, autojump_clock
+):
+    """One in twenty, and however few there are, one in five seconds."""
+    watched.calls_per_s = calls_per_s
+    with trio.move_on_after(20):
+        async with trio.open_nursery() as nursery:
+            for number in range(300):
+                waits = (f"{number:010d}", f"server-{number}", is_gone)
+                nursery.start_soon(lambda args: watched.watcher.wait(*args, kind="go"), waits)
+
+    assert 4 <= len(watched.provider.lists) <= most
 
 
 async def test_nobody_waits_nobody_lists(watched, autojump_clock):

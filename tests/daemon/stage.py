@@ -26,6 +26,7 @@ from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.cloud.transport import SimTransport
 from trellis.sim.simulate import builtin_types
+from trellis.spi.registry import ProviderRegistry
 from trellis.store.simulated import SimulatedLog
 from trellis.world import World
 
@@ -90,7 +91,9 @@ class Stage:
         *,
         alpha: CloudSpec | None = None,
         configuration: str = CONFIGURATION,
+        types: ProviderRegistry | None = None,
     ) -> None:
+        self.types = types or builtin_types()
         alpha = alpha or CloudSpec(name="alpha")
         self.clouds = {
             "alpha": SimCloud(alpha, wall=wall, random=Random(1)),
@@ -119,13 +122,13 @@ class Stage:
         mine = {} if self.entry is None else {"alpha": self.entry}
         self._file.write_text(yaml.safe_dump({"clouds": mine | self._others}))
 
-    def read(self, name: str, region: str | None) -> CloudConfig:
+    def read(self, name: str, region: str | None, *, profile: str | None = None) -> CloudConfig:
         return read_clouds({"OS_CLIENT_CONFIG_FILE": str(self._file)}).get(name, region)
 
     @asynccontextmanager
     async def running(self, transports: TransportFactory | None = None) -> AsyncIterator[Core]:
         """Run the core; its log is caught in `events`. Run again, it is a restart."""
-        registry, configuration = builtin_types(), self._parsed()
+        registry, configuration = self.types, self._parsed()
         world = World(
             wall=self.wall,
             random=Random(self.seed),
@@ -149,7 +152,7 @@ class Stage:
 
     def _parsed(self) -> Configuration:
         return parse(
-            self.configuration, builtin_types(), file="stage", folder=self._file.parent
+            self.configuration, self.types, file="stage", folder=self._file.parent
         ).configuration
 
     async def take_up(self, configuration: str) -> None:

@@ -92,10 +92,12 @@ class Alpha(Stage):
     async def opens(self, scope: Scope, within_s: float = 10 * MINUTE) -> None:
         await self.until(lambda: scope in self.scopes(), within_s)
 
-    async def until(self, fact: Callable[[], bool], within_s: float = 10 * MINUTE) -> None:
+    async def until(
+        self, fact: Callable[[], bool], within_s: float = 10 * MINUTE, every_s: float = 0.5
+    ) -> None:
         with trio.fail_after(within_s):  # noqa: ASYNC912 - what is so already needs no wait
             while not fact():  # noqa: ASYNC110 - breakers and clouds tell nobody
-                await trio.sleep(0.5)
+                await trio.sleep(every_s)
 
     async def told(self) -> list[tuple[str, str, str]]:
         """The events about breakers: what, which, why."""
@@ -265,7 +267,7 @@ async def next_probe(stage: Alpha) -> str:
         found[:] = [one.probe for one in stage.core.operator.breakers() if one.probe is not None]
         return len(found) > 0
 
-    await stage.until(is_probing, 15 * MINUTE)
+    await stage.until(is_probing, 15 * MINUTE, every_s=0.05)  # it may be over within a second
     return found[0]
 
 

@@ -9,6 +9,7 @@ import trio
 
 from tests.daemon.stage import CONFIGURATION, MINUTE, Stage, rewriting
 from trellis.model.request import Ask, RequestState
+from trellis.model.status import Health
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.spec import CloudSpec, Quota, Strangers, fixed
 from trellis.sim.cloud.transport import SimTransport
@@ -145,6 +146,97 @@ async def test_limits_that_are_broken_for_hours_keep_nobody_waiting(tmp_path, au
     stage.meddle = refusing(500, "/limits")
     async with stage.running():
         await stage.served(await stage.ask("alpha"))
+
+
+async def test_a_quota_that_cannot_be_read_when_it_becomes_less(tmp_path, autojump_clock):
+    """What was under way is refused, once; not all that the last figures allow, again and again."""
+    plenty = Quota(instances=60, cores=-1, ram_mib=-1, ports=-1)
+    stage = Stage(tmp_path, alpha=quick(plenty), configuration=PLENTY)
+    async with stage.running():
+        await stage.becomes(Health.AVAILABLE)
+        stage.meddle = refusing(503, "/limits")
+        stage.alpha.change(quota=attrs.evolve(plenty, instances=20))
+        served = await work(stage, at_once=50, for_s=10 * MINUTE)
+
+    assert refusals(stage) <= 30 + 10
+    assert served >= 0.9 * 20 * 10 * MINUTE / LIFE_S - 20
+
+
+async def all_ask(stage, count):
+    """So many ask at once, and nothing is given back."""
+    await stage.becomes(Health.AVAILABLE)
+    for _ in range(count):
+        await stage.ask("alpha")
+    await trio.sleep(2 * MINUTE)
+
+
+async def test_who_has_its_turn_after_a_refusal_is_not_sent(tmp_path, autojump_clock):
+    """The cloud tells nothing and answers slowly: a refusal stops those still in line."""
+    stage = Stage(tmp_path, alpha=quick(Quota(instances=10)), configuration=PLENTY)
+    untold = refusing(404, "/limits", "/quotas/")
+
+    async def slow(request, carry):
+        if request.method == "POST" and request.url.path.endswith("/servers"):
+            await trio.sleep(3.0)
+        return await untold(request, carry)
+
+    stage.meddle = slow
+    async with stage.running():
+        await all_ask(stage, 60)
+
+    assert stage.created() == 10
+    # Those on their way when the first refusal comes: 20 calls at a time, and 10 were taken.
+    assert refusals(stage) <= 20
+
+
+async def test_what_refusals_taught_outlasts_a_restart(tmp_path, autojump_clock):
+    """The cloud tells nothing: what waits is not sent anew, and refused, at each start."""
+    stage = Stage(tmp_path, alpha=quick(Quota(instances=10)), configuration=PLENTY)
+    stage.meddle = refusing(404, "/limits", "/quotas/")
+    async with stage.running():
+        await all_ask(stage, 60)
+    first = refusals(stage)
+    for _ in range(5):
+        async with stage.running() as core:
+            await stage.becomes(Health.AVAILABLE)
+            await trio.sleep(2 * MINUTE)
+            (quota,) = [q for q in core.operator.quota() if "alpha" in q.providers]
+            assert quota.ceilings == {"instances": 10}
+
+    assert first > 0
+    assert refusals(stage) == first
+
+
+async def test_an_old_ceiling_is_tried_again_however_often_it_is_restarted(
+    tmp_path, autojump_clock
+):
+    """Within about an hour one more is sent; that it is taken, raises the ceiling."""
+    stage = Stage(tmp_path, alpha=quick(Quota(instances=10)), configuration=PLENTY)
+    stage.meddle = refusing(404, "/limits", "/quotas/")
+    async with stage.running():
+        await all_ask(stage, 20)
+    stage.alpha.change(quota=Quota(instances=20))
+    before = refusals(stage)
+    for _ in range(10):
+        async with stage.running():
+            await trio.sleep(10 * MINUTE)
+
+    assert refusals(stage) == before
+    assert stage.created() == 20
+
+
+async def test_another_limit_that_is_told_after_a_restart_is_believed(tmp_path, autojump_clock):
+    """What was learnt of the limit before does not hold for it."""
+    stage = Stage(tmp_path, alpha=quick(Quota(instances=5)), configuration=PLENTY)
+    stage.meddle = telling(maxTotalInstances=100)
+    async with stage.running():
+        await all_ask(stage, 20)
+    stage.alpha.change(quota=Quota(instances=30))
+    stage.meddle = telling(maxTotalInstances=30)
+    async with stage.running():
+        await trio.sleep(2 * MINUTE)
+
+    assert stage.created() == 20
 
 
 async def test_minus_one_is_no_limit(tmp_path, autojump_clock):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.openstack.fake_identity import CATALOG, a_config, running
 from trellis.errors import CloudError
-from trellis.http import Answer, Call, Road
+from trellis.http import Answer, Call, Headers, Road
 from trellis.http.retry_after import LONGEST_S, retry_after
 from trellis.openstack import catalog, faults
 from trellis.openstack.compute import ServerRow
@@ -88,9 +88,7 @@ class Answering(httpx.AsyncBaseTransport):
 @quick
 @given(header=header_texts, date=header_texts, body=bodies)
 def test_a_delay_is_a_sensible_number_or_none(header, date, body):
-    headers = httpx.Headers(
-        [(b"Retry-After", header.encode("latin-1")), (b"Date", date.encode("latin-1"))]
-    )
+    headers = Headers({"Retry-After": header, "Date": date})
 
     delay = retry_after(headers, body, now=NOW)
 
@@ -105,9 +103,7 @@ def test_a_delay_is_a_sensible_number_or_none(header, date, body):
     service=st.sampled_from(["compute", "network", "image", "block-storage", "identity"]),
 )
 def test_a_refusal_is_an_error_of_one_short_line(status, body, id, service):
-    answer = Answer(
-        status=status, body=body, headers=[(b"x-openstack-request-id", id.encode("latin-1"))]
-    )
+    answer = Answer(status=status, body=body, headers={"X-Openstack-Request-Id": id})
 
     error = faults.error_from(answer, cloud="acme", service=service, call="GET it /x")
 

@@ -65,6 +65,29 @@ async def test_a_lease_outlives_a_jump_while_nobody_looked(by_s, tmp_path, autoj
         assert GRACE_S <= lasted_s <= 1.08 * LEASE_S
 
 
+async def test_a_clock_that_was_ahead_once_is_told_of_and_caught_up_with(tmp_path, autojump_clock):
+    """The first start was an hour early; times shown come back, the more so over a restart."""
+    stage = Stage(tmp_path)
+    host = Host(stage)
+    host.set_by = HOUR
+    behind = []
+    async with stage.running():
+        await stage.served(await stage.ask())
+    host.set_by = 0.0
+    for _ in range(3):
+        stage.seed += 1
+        async with stage.running():
+            await stage.served(await stage.ask())
+            await trio.sleep(10 * MINUTE)
+            behind += [e["by_s"] for e in stage.events if e["event"] == "clock_behind_store"]
+        await trio.sleep(10 * MINUTE)
+
+    assert behind == sorted(behind, reverse=True)
+    assert len(behind) == 3
+    assert behind[0] == pytest.approx(HOUR, abs=1.0)
+    assert behind[-1] < HOUR - 2 * 9 * MINUTE
+
+
 @pytest.mark.parametrize("when", ["running", "down"])
 @pytest.mark.parametrize("by_s", [600.0, DAY])
 async def test_a_create_in_doubt_keeps_its_time(by_s, when, tmp_path, autojump_clock):

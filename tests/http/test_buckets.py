@@ -43,12 +43,14 @@ def test_refusal_pauses_as_long_as_asked_and_halves_the_rate():
 
 
 def test_rate_comes_back_in_a_minute():
-    """Recovery is additive and ends at what was planned."""
+    """Recovery is additive, and stays for long a little below what was refused."""
     bucket = Bucket(Limit(per_s=10.0), 0.0)
     bucket.refused(0.0, sent_at=0.0, pause_s=10.0)
 
     assert pytest.approx(bucket.rate(40.0)) == 7.5
-    assert pytest.approx(bucket.rate(70.0)) == 10.0
+    assert pytest.approx(bucket.rate(70.0)) == 9.5
+    assert pytest.approx(bucket.rate(600.0)) == 9.5
+    assert pytest.approx(bucket.rate(667.0)) == 9.75
     assert bucket.rate(7000.0) == 10.0
 
 
@@ -97,7 +99,36 @@ def test_bucket_without_plan_learns_from_what_it_did():
     bucket.refused(5.0, sent_at=5.0, pause_s=1.0)
 
     assert 8.0 < bucket.rate(5.0) < 12.0
-    assert bucket.rate(100.0) > bucket.rate(50.0)
+    assert bucket.rate(50.0) > bucket.rate(10.0)
+
+
+def test_what_was_refused_is_not_what_the_cloud_takes():
+    """Of 40 calls sent in one moment it took 20: that is what the guess begins with."""
+    bucket = Bucket(Limit(), 0.0)
+    for _ in range(40):
+        bucket.take(5.0)
+
+    for _ in range(20):
+        bucket.refused(5.01, sent_at=5.0, pause_s=1.0)
+
+    assert pytest.approx(bucket.rate(5.01), rel=0.03) == 10.0
+    assert 18.0 < bucket.rate(300.0) < 20.0
+
+
+def test_rate_that_was_learnt_is_not_refused_again():
+    """A cloud that takes 20 calls a second refuses once, and not each minute."""
+    bucket, cloud, refusals = Bucket(Limit(), 0.0), Bucket(Limit(per_s=20.0, burst=20), 0.0), 0
+    for step in range(60_000):
+        now = step / 100
+        while bucket.delay(now) == 0.0:
+            bucket.take(now)
+            if cloud.delay(now) > 0.0:
+                bucket.refused(now, sent_at=now, pause_s=1.0)
+                refusals += 1
+                break
+            cloud.take(now)
+
+    assert refusals <= 2
 
 
 def test_day_limit_counts_calls_of_earlier_processes():

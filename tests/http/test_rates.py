@@ -168,11 +168,43 @@ async def test_promised_call_enters_at_once(autojump_clock):
     gate = a_gate(at_once=1)
     await gate.turn(Verb.CREATE)
 
-    gate.enter_promised()
+    gate.enter_promised(Verb.CREATE)
     gate.leave()
     await gate.enter(Verb.READ)
 
     assert trio.current_time() == 0.0
+
+
+async def test_turn_of_the_day_that_was_not_used_is_given_back(autojump_clock):
+    """What the cloud was not sent it has not counted: another call has the turn."""
+    verbs = {("compute", Verb.CREATE): Limit(per_day=1)}
+    gate = Gate("compute", RatePlan(verbs=verbs), 10)
+    await gate.turn(Verb.CREATE)
+    left_before = gate.left_today(Verb.CREATE)
+
+    await gate.turn(Verb.CREATE)
+    had_it_at = trio.current_time()
+    gate.enter_promised(Verb.CREATE)
+    gate.leave()
+    await trio.sleep(60.0)
+
+    assert left_before == 0
+    assert pytest.approx(had_it_at) == 5.0
+    assert gate.left_today(Verb.CREATE) == 0
+
+
+async def test_turn_of_the_day_that_was_used_late_counts(autojump_clock):
+    """The call is made, however late it comes: the cloud counts it."""
+    verbs = {("compute", Verb.CREATE): Limit(per_day=2)}
+    gate = Gate("compute", RatePlan(verbs=verbs), 10)
+    await gate.turn(Verb.CREATE)
+    await trio.sleep(10.0)
+    lapsed = gate.left_today(Verb.CREATE)
+
+    gate.enter_promised(Verb.CREATE)
+
+    assert lapsed == 2
+    assert gate.left_today(Verb.CREATE) == 1
 
 
 async def test_room_made_while_tokens_are_missing_is_used_when_they_come(autojump_clock):
@@ -212,6 +244,22 @@ async def test_two_refused_classes_show_a_shared_limit(autojump_clock):
 
     assert pytest.approx(trio.current_time()) == 30.0
     assert not math.isinf(gate.rate(Verb.DELETE))
+
+
+async def test_few_calls_of_a_class_do_not_make_its_limit(autojump_clock):
+    """One read among 40 creates is refused: reads are not limited to one in a second for it."""
+    gate = a_gate()
+    for _ in range(40):
+        assert gate.enter_at_once(Verb.CREATE)
+    assert gate.enter_at_once(Verb.READ)
+    gate.refused(Verb.READ, sent_at=trio.current_time(), pause_s=1.0)
+    alone = gate.rate(Verb.READ)
+
+    gate.refused(Verb.CREATE, sent_at=0.0, pause_s=1.0)
+
+    assert 15.0 < alone < 25.0
+    assert gate.rate(Verb.READ) == gate.rate(Verb.CREATE) == gate.slowest
+    assert gate.slowest > 10.0
 
 
 async def test_thousand_waiters_cost_no_thousand_wakeups(autojump_clock):

@@ -119,7 +119,7 @@ def test_every_link_leads_somewhere(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["rest", "commands", "configuration", "hooks", "faults", "scenario"]
+    "name", ["rest", "commands", "configuration", "hooks", "faults", "scenario", "quirks"]
 )
 def test_generated_page_is_up_to_date(name):
     """Run ``make docs`` if it is not."""

@@ -73,6 +73,7 @@ def test_the_estimate_is_never_off_by_more_than_what_moves(truth, ours, moving, 
         st.one_of(
             st.tuples(st.just("read"), all_limits, sizes, sizes, sizes),
             st.tuples(st.just("refused"), st.sampled_from(["", "cores", "ram", "ports"])),
+            st.tuples(st.just("unread")),
             st.tuples(st.just("accepted")),
             st.tuples(st.just("wait"), st.floats(0, 5000)),
         ),
@@ -99,6 +100,8 @@ def test_nothing_is_negative_and_nothing_above_what_is_told(story, ours):
                 )
             case "refused":
                 quota.refused(NODE, f"Quota exceeded for {parts[0]}: Requested 1")
+            case "unread":
+                quota.unread()
             case "accepted":
                 quota.accepted()
             case "wait":
@@ -119,7 +122,7 @@ def test_nothing_is_negative_and_nothing_above_what_is_told(story, ours):
     stranger=st.integers(0, 10),
     shown=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_it_comes_to_what_the_cloud_gives_whatever_the_cloud_tells(real, told, stranger, shown):
     """All that there is is used in the end, and refusals stay at one in a hundred.
 

@@ -246,3 +246,23 @@ async def test_provider_without_labels_asks_for_next_to_nothing():
 
     assert inventory.offers == {}
     assert session.names() == ["GET network /networks"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "shown", "expected"),
+    [
+        ((), ["nova", "nova-local"], ("nova",)),
+        (("nova-local",), ["nova", "nova-local"], ("nova-local",)),
+        ((), [], ("nova",)),
+    ],
+)
+async def test_zones_that_cannot_be_used_are_left_out(configured, shown, expected):
+    """Unless a person names one; and where none is shown, the one that works is named."""
+    session = CannedSession()
+    rows = [{"zoneName": name, "zoneState": {"available": True}} for name in shown]
+    session.replies["GET compute /os-availability-zone"] = {"availabilityZoneInfo": rows}
+    config = a_config(pools={"availability_zones": configured})
+
+    inventory = await a_provider(session, config, quirks=Quirks(zones=("nova",))).inventory()
+
+    assert inventory.offers[SMALL].zones == expected

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from trellis.control import life, scheduling, sweep
+from trellis.control import life_records, scheduling, sweep
 from trellis.control.attached import Attached
 from trellis.control.fleet import Fleet
 from trellis.control.life import Life
@@ -38,8 +38,8 @@ def creates_before_the_intent(patch: pytest.MonkeyPatch) -> None:
     async def create_then_record(self, node, *_):
         await self.provider.create_turn()
         external_id = await self.provider.create(self._intent(node))
-        await self._intend(node.id, ResourceKind.SERVER)
-        return await self._made(node.id, ResourceKind.SERVER, external_id)
+        await self._records.intend(node.id, ResourceKind.SERVER)
+        return await self._records.made(node.id, ResourceKind.SERVER, external_id)
 
     patch.setattr(Life, "_create", create_then_record)
 
@@ -53,7 +53,7 @@ def repeats_a_lost_create(patch: pytest.MonkeyPatch) -> None:
                 external_id = await self.provider.create(self._intent(node))
             except (AnswerLostError, CloudBrokenError):
                 continue
-            return await self._made(node.id, ResourceKind.SERVER, external_id)
+            return await self._records.made(node.id, ResourceKind.SERVER, external_id)
 
     patch.setattr(Life, "_settle", send_again)
 
@@ -140,14 +140,14 @@ def cancel_forgets_nodes(patch: pytest.MonkeyPatch) -> None:
 
 def forgets_floating_ips(patch: pytest.MonkeyPatch) -> None:
     """A node's floating IP is not deleted with it."""
-    order = tuple(x for x in life.DELETE_ORDER if x is not ResourceKind.FLOATING_IP)
-    patch.setattr(life, "DELETE_ORDER", order)
+    order = tuple(x for x in life_records.DELETE_ORDER if x is not ResourceKind.FLOATING_IP)
+    patch.setattr(life_records, "DELETE_ORDER", order)
 
 
 def forgets_volumes(patch: pytest.MonkeyPatch) -> None:
     """A node's volume is left to the cloud, and no look at it proves it gone."""
-    order = tuple(x for x in life.DELETE_ORDER if x is not ResourceKind.VOLUME)
-    patch.setattr(life, "DELETE_ORDER", order)
+    order = tuple(x for x in life_records.DELETE_ORDER if x is not ResourceKind.VOLUME)
+    patch.setattr(life_records, "DELETE_ORDER", order)
 
 
 def looks_at_ready_volumes_only(patch: pytest.MonkeyPatch) -> None:
@@ -346,7 +346,7 @@ def forgets_doubted_floating_ips(patch: pytest.MonkeyPatch) -> None:
 
     async def forget(self, node, resource):
         if resource.kind is ResourceKind.FLOATING_IP and resource.external_id is None:
-            return await self._forget(node.id, resource)
+            return await self._records.forget(node.id, resource)
         return await delete(self, node, resource)
 
     patch.setattr(Life, "_delete_resource", forget)

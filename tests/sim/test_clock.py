@@ -5,7 +5,7 @@ import time
 
 import trio
 
-from trellis.sim.clock import VirtualClock
+from trellis.sim.clock import VirtualClock, sleep
 
 
 def test_a_day_takes_no_time():
@@ -62,3 +62,56 @@ def test_time_stands_still_while_a_task_can_run():
 def test_without_any_deadline_it_waits():
     """Nothing to jump to: only something from outside could go on."""
     assert VirtualClock().deadline_to_sleep_time(math.inf) == math.inf
+
+
+def test_the_sleep_of_a_simulation_comes_in_order_with_all_others():
+    """Its wakings and Trio's own deadlines come by their times, and exactly."""
+    woken: list[tuple[float, str]] = []
+
+    async def main() -> None:
+        async def sleeper(name: str, seconds: float) -> None:
+            pause = sleep if name.startswith("ours") else trio.sleep
+            await pause(seconds)
+            woken.append((trio.current_time(), name))
+
+        async with trio.open_nursery() as nursery:
+            for name, seconds in (("ours-2", 3.0), ("trio-1", 2.0), ("ours-1", 1.0), ("trio", 4.0)):
+                nursery.start_soon(sleeper, name, seconds)
+
+    trio.run(main, clock=VirtualClock())
+
+    assert woken == [(1.0, "ours-1"), (2.0, "trio-1"), (3.0, "ours-2"), (4.0, "trio")]
+
+
+def test_a_sleep_that_was_cancelled_moves_no_clock():
+    """Its moment is nobody's any more: time goes to the next one that is somebody's."""
+
+    async def main() -> tuple[float, float]:
+        with trio.move_on_after(1.0):
+            await sleep(50.0)
+        cancelled_at = trio.current_time()
+        await trio.sleep(99.0)
+        return cancelled_at, trio.current_time()
+
+    assert trio.run(main, clock=VirtualClock()) == (1.0, 100.0)
+
+
+def test_a_shielded_sleep_is_over_before_it_is_cancelled():
+    """As one that a disk has to answer: the cancellation comes, but only then."""
+
+    async def main() -> tuple[bool, float]:
+        with trio.move_on_after(1.0) as scope:
+            await sleep(5.0, shield=True)
+            await trio.lowlevel.checkpoint()
+        return scope.cancelled_caught, trio.current_time()
+
+    assert trio.run(main, clock=VirtualClock()) == (True, 5.0)
+
+
+async def test_under_any_other_clock_it_is_a_plain_sleep(autojump_clock):
+    """The simulated clouds serve over real HTTP too."""
+    await sleep(10.0)
+    with trio.move_on_after(1.0):
+        await sleep(3.0, shield=True)
+
+    assert trio.current_time() == 13.0

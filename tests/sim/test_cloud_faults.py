@@ -14,7 +14,6 @@ from trellis.sim.cloud import (
     Lognormal,
     Outage,
     OutageKind,
-    SimTransport,
     What,
 )
 
@@ -126,29 +125,6 @@ class TestGivingUp:
             assert {type(o) for o in outcomes} == {httpx.ReadTimeout}
             assert took == pytest.approx(4.0)
             assert len(cloud.servers()) == 10
-
-    async def test_a_fenced_transport_lets_nothing_through(self, autojump_clock, nursery):
-        """A call in flight that has not acted never will, and new ones find no cloud."""
-        cloud = cloud_of(latency=SECOND)
-        async with session_of(cloud) as session:
-            transport: SimTransport = session.client._transport
-            outcomes = []
-
-            async def one(number):
-                outcomes.append(await attempt(session, f"n{number}"))
-
-            for number in range(20):
-                nursery.start_soon(one, number)
-            await trio.sleep(0.5)
-            made = len(cloud.servers())
-            transport.fence()
-            await trio.sleep(10)
-            late = await attempt(session)
-
-            assert 0 < made < 20
-            assert len(cloud.servers()) == made
-            assert {type(o) for o in outcomes} == {httpx.ReadError}
-            assert isinstance(late, httpx.ConnectError)
 
     async def test_another_host_is_not_this_cloud(self, autojump_clock):
         """A cloud answers for its own address only."""

@@ -1,17 +1,17 @@
 """``trellis simulate``: replays of known versions, coverage, and failures made short."""
 
 import pytest
-from click.testing import CliRunner
 
 from tests.sim import bugs
-from trellis.cli.main import main
+from tests.sim.stories import CONFIGURATION, runner
 from trellis.sim.coverage import contained
 from trellis.sim.points import Passes
 from trellis.sim.scenario import calm, rough
 from trellis.sim.simulate import Outcome
 from trellis.sim.version import simulation_version
 
-STORY = """
+STORY = (
+    """
 clouds:
   - name: one
     quota: {instances: 20}
@@ -22,27 +22,15 @@ kills: 2
 faults-end: 120
 patience-s: 600
 settle-s: 900
-configuration:
-  deployment: sim
-  labels: [{name: small}]
-  providers:
-    - name: one
-      type: openstack
-      cloud: one
-      sweep: report
-      pools:
-        - name: main
-          networks: [public]
-          labels: [{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}]
 """
+    + CONFIGURATION
+)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs ``trellis simulate`` with these arguments in a folder that has ``story.yaml``."""
-    (tmp_path / "story.yaml").write_text(STORY)
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, ["simulate", *arguments])
+    return runner(STORY, "story.yaml", tmp_path, monkeypatch)
 
 
 def test_a_story_without_kills_asks_for_none():

@@ -9,16 +9,16 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from trellis.cli.main import main
+from tests.sim.stories import CONFIGURATION, runner
 from trellis.sim.oracle import Violation
 from trellis.sim.scenario_file import load_scenario
 from trellis.sim.simulate import Outcome
 
 ROOT = Path(__file__).parents[2]
 
-SMALL = """
+SMALL = (
+    """
 clouds:
   - name: one
     quota: {instances: 20}
@@ -32,26 +32,15 @@ clouds:
 demand: {requests: 5, every-s: 10, labels: [small], cancel: 0}
 kills: 1
 faults-end: 60
-configuration:
-  deployment: sim
-  labels: [{name: small}]
-  providers:
-    - name: one
-      type: openstack
-      cloud: one
-      pools:
-        - name: main
-          networks: [public]
-          labels: [{name: small, cloud-image: tiny, flavor-name: ci-1c-1g}]
 """
+    + CONFIGURATION
+)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs ``trellis simulate`` with these arguments in a folder that has ``small.yaml``."""
-    (tmp_path / "small.yaml").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, ["simulate", *arguments])
+    return runner(SMALL, "small.yaml", tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -98,7 +87,9 @@ def test_several_seeds_have_a_line_each(run):
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert [line.split()[1] for line in lines[:2]] == ["8", "9"]
-    assert lines[2].startswith("2 seeds, 0 with violations")
+    assert all(line.split()[6:8] == ["1", "kill"] for line in lines[:2])
+    assert lines[2].startswith("2 seeds, 0 with violations; ")
+    assert " lives, 2 kills, " in lines[2]
     assert "10 requests: 10 fulfilled; promises held: P1 P2 P3 P6 P9 P10 progress" in lines
     assert any(line.split()[:2] == ["all", "10"] for line in lines)
 
@@ -160,7 +151,7 @@ def test_the_configuration_may_be_a_file_of_its_own(run, tmp_path):
 
     assert "deployment: sim" in scenario.configuration
     assert done.exit_code == 1
-    assert "own.yaml:11:1: wrong: unknown key" in done.stderr
+    assert "own.yaml:12:1: wrong: unknown key" in done.stderr
 
 
 @pytest.mark.slow

@@ -3,9 +3,8 @@
 from typing import Any, Final
 
 import attrs
-import yaml
 
-_PLENTY: Final = 100_000
+from tests.bench.setup import PLENTY, quota_of, written
 
 TROUBLE: Final[dict[str, Any]] = {
     "lose-answer": 0.02,
@@ -83,7 +82,7 @@ class RoughSetup:
 
     def scenario(self) -> str:
         """The file for `trellis cloud`."""
-        return _written({"clouds": [self._cloud(cloud) for cloud in self.clouds]})
+        return written({"clouds": [self._cloud(cloud) for cloud in self.clouds]})
 
     def _cloud(self, cloud: RoughCloud) -> dict[str, Any]:
         slots = round(self.fleet * cloud.share)
@@ -91,13 +90,7 @@ class RoughSetup:
             "name": cloud.name,
             "flavors": [{"name": "small", "cores": 1, "ram-mib": 1024}],
             "images": [{"name": "tiny"}],
-            "quota": {
-                "instances": slots,
-                "cores": _PLENTY,
-                "ram-mib": _PLENTY * 1024,
-                "floating-ips": _PLENTY,
-                "ports": _PLENTY,
-            },
+            "quota": quota_of(slots),
             "boot": {"median": 7.0, "p95": 16.0},
             "guest": {"median": 0.5, "p95": 1.5},
             "delete": {"median": 3.0, "p95": 8.0},
@@ -115,12 +108,12 @@ class RoughSetup:
             port: where the daemon is to listen.
             ssh_port: where the clouds' servers answer.
         """
-        return _written(
+        return written(
             {
                 "deployment": "soak",
                 "store": "sqlite:trellis.db",
                 "web": {"listen": f"127.0.0.1:{port}"},
-                "launch-budget": _PLENTY,
+                "launch-budget": PLENTY,
                 "labels": [{"name": "small", "min-ready": self.idle}],
                 "providers": [self._provider(cloud, ssh_port) for cloud in self.clouds],
             }
@@ -143,7 +136,3 @@ class RoughSetup:
             "launch-timeout": 120,
             "pools": [pool],
         }
-
-
-def _written(document: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(document, sort_keys=False))

@@ -11,7 +11,7 @@ from trellis.control.lineage import open_lineage
 from trellis.errors import StoreFailedError
 from trellis.model.names import NODE_ID_DIGITS
 from trellis.model.node import Node
-from trellis.model.provider import StoreMeta
+from trellis.model.provider import Lineage, StoreMeta
 from trellis.store.sqlite import SqliteLog
 from trellis.store.store import Store
 
@@ -68,6 +68,25 @@ async def test_a_store_that_was_deleted_is_known_to_be_missing(path, wall):
 
     # The store's own first record is a commit too, and was made by the new one as well.
     assert 3 == await filled(path, wall)
+
+
+async def test_a_missing_store_is_not_forgotten_by_a_start_that_is_killed(path, wall):
+    """Killed after its first record and before it has drawn its marks, it knows as much again."""
+    await filled(path, wall, 1, 2)
+    path.unlink()
+    await filled(path, wall)
+
+    async with Store.open(SqliteLog(path), deployment="ci", wall=wall) as store:
+        lost = store.lost_commits
+        await open_lineage(store, Random(1))
+        lineage, meta = store.get(Lineage, "store"), store.get(StoreMeta, "store")
+    again = await filled(path, wall)
+
+    assert (3, 0) == (lost, again)
+    assert lineage is not None
+    assert ["lost"] == [one.mark for one in lineage.openings[:-1]]
+    assert meta is not None
+    assert meta.next_node > 100
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "99", "\x00" * 21])

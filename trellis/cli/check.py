@@ -12,6 +12,7 @@ from trellis.errors import ConfigError
 
 if TYPE_CHECKING:
     from trellis.config import Configuration
+    from trellis.spi.registry import ProviderRegistry
 
 
 @click.command(
@@ -54,29 +55,34 @@ def look(file: Path, *, offline: bool) -> tuple[list[str], list[str]]:
     from trellis.config import disabled_plugins, load
     from trellis.plugin_host import load_plugins
 
+    registry = load_plugins(disabled_plugins(file)).providers
     try:
-        loaded = load(file, load_plugins(disabled_plugins(file)).providers)
+        loaded = load(file, registry)
     except ConfigError as error:
         return list(error.faults), []
-    faults = [] if offline else _cloud_faults(file, loaded.configuration)
+    faults = [] if offline else _cloud_faults(file, loaded.configuration, registry)
     return faults, list(loaded.warnings)
 
 
-def _cloud_faults(file: Path, configuration: "Configuration") -> list[str]:
+def _cloud_faults(
+    file: Path, configuration: "Configuration", registry: "ProviderRegistry"
+) -> list[str]:
     """What clouds.yaml lacks of what the providers name."""
     from trellis.openstack.clouds import read_clouds
 
     if not configuration.providers:
         return []
+    profiles = {name: profile.entry for name, profile in registry.profiles().items()}
     try:
-        clouds = read_clouds()
+        clouds = read_clouds(profiles=profiles)
     except ConfigError as error:
         return list(error.faults)
     faults = []
     for number, provider in enumerate(configuration.providers):
         for key, region in (("cloud", None), ("region-name", provider.region_name)):
             try:
-                clouds.get(provider.cloud, region)
+                profile = registry.profile_name(provider.type)
+                clouds.get(provider.cloud, region, profile=profile)
             except ConfigError as error:
                 place = _place(file, number, key)
                 faults += [f"{place}: {fault}" for fault in error.faults]

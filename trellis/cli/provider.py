@@ -103,6 +103,14 @@ _API_CALLS: Final = (
     Column("CALLS OF THE ACCOUNT", lambda call: call[0], wraps=True),
     Column("SINCE THE START", lambda call: call[1]),
 )
+_QUIRKS: Final = (
+    Column("QUIRK", lambda quirk: "=".join(filter(None, (quirk["name"], quirk["value"])))),
+    Column("THIS CLOUD", field("does"), wraps=True),
+    Column("STOCK", field("stock"), wraps=True),
+    Column("SOURCE", lambda quirk: f"{quirk['evidence']} ({quirk['sure']})", wraps=True),
+    Column("ERA", field("era")),
+    Column("TO SEE IT AGAIN", field("check"), wide=True),
+)
 _complete = complete_names("providers")
 
 
@@ -282,3 +290,6 @@ def _show(output: str, shown: Any) -> None:
         click.echo()
         ranked = sorted(shown["api_calls"].items(), key=lambda one: (-one[1], one[0]))
         print_table(ranked, _API_CALLS)
+    if shown.get("quirks"):
+        click.echo()
+        print_table(shown["quirks"], _QUIRKS)

@@ -176,12 +176,17 @@ def _with_progress(outcomes: "Iterator[Outcome]", count: int) -> "Iterator[Outco
 
 def _show_line(outcome: "Outcome") -> None:
     broken = len(outcome.violations)
-    kills = int(outcome.figures["kills"])
+    kills = _kills([outcome])
     verdict = f"{broken} violation{'s'[: broken != 1]}"
     click.echo(
         f"seed {outcome.seed:<6} trace {outcome.trace}  {outcome.lives:>5} lives  "
-        f"{kills:>2} kills  {verdict}"
+        f"{kills:>8}  {verdict}"
     )
+
+
+def _kills(outcomes: "list[Outcome]") -> str:
+    number = sum(int(x.figures["kills"]) for x in outcomes)
+    return f"{number} kill{'s'[: number != 1]}"
 
 
 def _complain_of(outcome: "Outcome", scenario: str) -> None:
@@ -206,7 +211,7 @@ def _show_figures(outcomes: "list[Outcome]") -> None:
     broken = sum(bool(x.violations) for x in outcomes)
     click.echo(
         f"{len(outcomes)} seeds, {broken} with violations; {lives} lives, "
-        f"{sum(int(x.figures['kills']) for x in outcomes)} kills, {refused:g} creates refused "
+        f"{_kills(outcomes)}, {refused:g} creates refused "
         f"for quota, {calls / max(1, lives):.1f} calls a life; "
         f"waits of a seed at most {max(x.figures['wait_p50_s'] for x in outcomes):.1f} s median, "
         f"{max(x.figures['wait_p95_s'] for x in outcomes):.1f} s p95"

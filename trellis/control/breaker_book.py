@@ -138,6 +138,10 @@ class Book:
         """Whether anything has failed at all."""
         return len(self._entries) > 0
 
+    def entries(self) -> Collection[Entry]:
+        """All of which anything is remembered."""
+        return self._entries.values()
+
     def open_ones(self) -> Collection[Entry]:
         """Those that are not closed."""
         return self._open.values()
@@ -225,9 +229,13 @@ class Book:
         del self._open[entry.key]
         self._write(entry, "breaker_closed", f"{entry.key.subject}: {why}")
 
-    def forget(self, entry: Entry) -> None:
-        """Drop one of which nothing is to be remembered."""
-        if entry.breaker.idle:
+    def forget(self, entry: Entry, *, anyway: bool = False) -> None:
+        """Drop one of which nothing is to be remembered.
+
+        Args:
+            anyway: also if launches of it have failed, unless it is open.
+        """
+        if entry.breaker.idle or (anyway and entry.breaker.closed):
             self._entries.pop(entry.key, None)
 
     def _write(self, entry: Entry, event: str, why: str) -> None:

@@ -6,6 +6,7 @@ a region, and a dead region does not close each image of it.
 """
 
 import enum
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import trio
@@ -135,6 +136,28 @@ class Breakers:
     def close(self) -> None:
         """Be told of nothing any more."""
         self.everywhere.listeners.remove(self._tell)
+
+    async def run(self) -> None:
+        """Tell whenever launches are held back no longer, until cancelled."""
+        while True:
+            lifted_at = self._next_lifted(trio.current_time())
+            with trio.move_on_at(lifted_at) as waited:
+                await self.everywhere.moved.wait()
+            if waited.cancelled_caught:
+                self._tell()
+
+    def _next_lifted(self, now: float) -> float:
+        """When the next launches may be probes that may not be now; inf if none are held back."""
+        times = (
+            at
+            for book in (self.book, self.everywhere.book)
+            for entry in book.open_ones()
+            if not entry.key.about_reading
+            # What lets others go first, or what nobody waits for, has its turn so much later.
+            for at in (entry.breaker.due_at + n * entry.breaker.wait_s for n in range(3))
+            if at > now
+        )
+        return min(times, default=math.inf)
 
     # ------------------------------------------------------------------------ who may go
 
@@ -298,6 +321,7 @@ class Breakers:
             if again and kind != node.shape.image_id:
                 entry.breaker.trip(now, count, last, Stage.READY, reason)
                 self.book.opened(entry)
+                self._changed()
         self._row.clear()
         self._last.clear()
 
@@ -356,14 +380,14 @@ class Breakers:
         return True
 
     def keep_only(self, offers: Mapping[tuple[str, str], Offer], config: ProviderConfig) -> None:
-        """Close those about what is offered no longer: nothing would ever close them.
+        """Close and drop those about what is offered no longer: nothing else would ever do it.
 
-        Only when a probe is due: what a reading of the cloud lacks may be in the next one.
+        Closed only when a probe is due: what a reading of the cloud lacks may be in the next one.
         """
         labels = {(pool.name, label.name) for pool in config.pools for label in pool.labels}
         images = {offer.shape.image_id for offer in offers.values()}
         flavors = {(pool, offer.shape.flavor_id) for (pool, _), offer in offers.items()}
-        for entry in list(self.book.open_ones()):
+        for entry in list(self.book.entries()):
             parts = entry.key.parts
             match entry.key.scope:
                 case Scope.IMAGE:
@@ -374,8 +398,11 @@ class Breakers:
                     offered = (parts[0], parts[1]) in flavors
                 case _:
                     offered = True
-            if not offered and entry.breaker.turn(trio.current_time()):
+            if offered or not entry.breaker.turn(trio.current_time()):
+                continue
+            if not entry.breaker.closed:
                 self.book.closed(entry, "it is offered no longer")
+            self.book.forget(entry, anyway=True)
 
     # ---------------------------------------------------------------------------- inside
 

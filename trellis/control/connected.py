@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Protocol
 
+from trellis.model.status import QuirkStatus
 from trellis.spi.config import ProviderConfig
 from trellis.spi.provider import Provider
 
@@ -24,8 +25,28 @@ class Connected(Protocol):
         """Calls of the account so far by service and verb."""
         ...
 
+    def calls_per_s(self) -> float:
+        """How many calls in a second the cloud takes, as far as is known; inf if nothing is."""
+        ...
+
+    def quirks(self) -> tuple[QuirkStatus, ...]:
+        """In what its cloud is not stock, as its type's profile says."""
+        ...
+
     def creates_left(self) -> int | None:
         """How many creates the limit of a day still allows; None if there is no such limit."""
+        ...
+
+    def create_delay_s(self) -> float:
+        """Seconds until the rate limits let one more create of the account through."""
+        ...
+
+    def creates_within(self, span_s: float) -> float:
+        """About how many creates they let through in so many seconds; inf if nothing limits it."""
+        ...
+
+    def creates_in_line(self) -> int:
+        """How many creates of the account wait for their turn, those of other providers too."""
         ...
 
     def note_past(self, times: Iterable[float]) -> None:

@@ -4,7 +4,7 @@ Every index follows from the records alone; a restart builds them anew from the 
 """
 
 import bisect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import TypeVar
@@ -54,9 +54,9 @@ class Fleet:
         self.ended: dict[RequestId, dict[int, NodeId]] = {}
         self.idle: dict[tuple[str, str], dict[NodeId, Node]] = {}
         self.warming: Counter[str] = Counter()
-        self.label_states: dict[str, Counter[str]] = {}
-        self.provider_states: dict[str, Counter[str]] = {}
-        self.zone_nodes: dict[str, Counter[str | None]] = {}
+        self.label_states = defaultdict[str, Counter[str]](Counter)
+        self.provider_states = defaultdict[str, Counter[str]](Counter)
+        self.zone_nodes = defaultdict[str, Counter[str | None]](Counter)
         self.quota_used: dict[str, Resources] = {}
         self.quota_freeing: dict[str, Resources] = {}
         self.pool_used: dict[tuple[str, str], Resources] = {}
@@ -216,8 +216,8 @@ class Fleet:
     def _add_node(self, node: Node) -> None:
         self.nodes[node.id] = node
         self.by_provider.setdefault(node.provider, {})[node.id] = node
-        self.label_states.setdefault(node.label, Counter())[node.state.value] += 1
-        self.provider_states.setdefault(node.provider, Counter())[node.state.value] += 1
+        self.label_states[node.label][node.state.value] += 1
+        self.provider_states[node.provider][node.state.value] += 1
         self._count(node, +1)
         if node.allocated_to is not None and node.state in _STANDING:
             self.slots.setdefault(node.allocated_to, {})[node.id] = node
@@ -277,8 +277,7 @@ class Fleet:
     def _count(self, node: Node, sign: int) -> None:
         """Everything not proved gone is reserved, whatever its state."""
         size, pool = node.shape.resources, (node.provider, node.pool)
-        zones = self.zone_nodes.setdefault(node.provider, Counter())
-        zones[node.az] += sign
+        self.zone_nodes[node.provider][node.az] += sign
         _add(self.pool_used, pool, size, sign)
         if node.state in DYING:
             _add(self.pool_freeing, pool, size, sign)

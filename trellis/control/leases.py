@@ -54,6 +54,14 @@ class Expiry:
         """Look at all leases every few seconds, until cancelled."""
         clock = self._world.wall
         off_s = clock.off_s
+        if off_s < -JUMP_S:
+            # Which of the two is wrong nobody can tell; what is on record keeps its length.
+            log.warning(
+                "clock_behind_store",
+                by_s=round(-off_s),
+                remedy="see that NTP keeps the clock; if it is right, it was ahead once, and times "
+                "shown are ahead by so much still: they come back by 3 min an hour",
+            )
         while True:
             await trio.sleep(LOOK_EVERY_S)
             moved_s, off_s = clock.off_s - off_s, clock.off_s

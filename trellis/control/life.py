@@ -8,6 +8,7 @@ Cancellation makes no cloud call: what was recorded stays and the next process g
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import attrs
@@ -19,6 +20,12 @@ from trellis.control.breakers import Breakers, Cause
 from trellis.control.fleet import DYING
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
 from trellis.control.homes import foreign
+from trellis.control.life_records import (
+    LifeRecords,
+    MovedOnError,
+    next_to_delete,
+    still_building,
+)
 from trellis.control.quota import Quota
 from trellis.control.ssh_scan import NotReachableError, scan
 from trellis.control.watcher import Watcher, is_gone
@@ -40,8 +47,6 @@ from trellis.errors import (
 from trellis.model.breaker import Stage
 from trellis.model.names import NodeId
 from trellis.model.node import Home, Node, NodeState, Resource, ResourceKind
-from trellis.model.records import Change
-from trellis.model.request import NodeRequest, RequestState
 from trellis.spi.config import ProviderConfig
 from trellis.spi.provider import (
     Gone,
@@ -72,18 +77,6 @@ DELETE_AGAIN_S = 10.0
 """So long a deletion that the cloud has accepted is waited for before it is asked for again."""
 STUCK_AFTER_S = 600.0
 STUCK = "the deletion is stuck"
-DELETE_ORDER = (
-    ResourceKind.FLOATING_IP,
-    ResourceKind.SERVER,
-    ResourceKind.PORT,
-    ResourceKind.VOLUME,
-    ResourceKind.KEYPAIR,
-)
-"""Floating IPs first: one that is left on a deleted server leaks (quirks.md part 1 §2.10)."""
-
-
-class _MovedOnError(TrellisError):
-    """Somebody else has ended this launch: it was cancelled, or its node is to be deleted."""
 
 
 class _BootError(TrellisError):
@@ -104,6 +97,7 @@ class Life:
         foreign: why a project and endpoint are not those of our records; "" if they are.
         unwanted: why a node must not be created any more; "" while it may be. A launch that
             meets with it ends its work and leaves the node as it is.
+        in_line: entered while a node waits for the turn of its create.
     """
 
     config: ProviderConfig
@@ -121,11 +115,22 @@ class Life:
     stale: Callable[[Node, str], None]
     foreign: Callable[[Home], str]
     unwanted: Callable[[Node], str] = lambda _: ""
+    in_line: Callable[[NodeId], AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
+    _records: LifeRecords = attrs.field(init=False)
     _answers_in_s: dict[str, float] = attrs.field(factory=dict, init=False)
     _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
-    _known_home: Home | None = attrs.field(default=None, init=False)
     _creating: int = attrs.field(default=0, init=False)
     _last_create: trio.Event | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._records = LifeRecords(
+            config=self.config,
+            provider=self.provider,
+            store=self.store,
+            world=self.world,
+            health=self.health,
+            foreign=self.foreign,
+        )
 
     # ------------------------------------------------------------------------- the launch
 
@@ -142,7 +147,7 @@ class Life:
                 node = await self._ensure_public(node)
                 node = await self._ensure_reachable(node)
                 await self._ready(node)
-        except _MovedOnError:
+        except MovedOnError:
             return
         except QuotaExceededError as error:
             if self._goes_by_quota(node):
@@ -151,18 +156,18 @@ class Life:
                 # The figures are not asked here, so a refusal is as good as no room.
                 self.quota.refusals += 1
                 self.breakers.failed(node, Cause.CAPACITY, error.message)
-            await self._end(node_id, NodeState.ABORTED, str(error))
+            await self._records.end(node_id, NodeState.ABORTED, str(error))
         except NoCapacityError as error:
             self.breakers.failed(node, Cause.CAPACITY, error.message)
-            await self._end(node_id, NodeState.ABORTED, str(error))
+            await self._records.end(node_id, NodeState.ABORTED, str(error))
         except StaleOfferError as error:
             self.stale(node, str(error))
             self.breakers.failed(node, Cause.REJECTED, error.message)
-            await self._end(node_id, NodeState.ABORTED, str(error))
+            await self._records.end(node_id, NodeState.ABORTED, str(error))
         except (UnreachableError, AuthError, MisconfiguredError) as error:
             # The provider is at fault, not the node: it closes, and the planner goes elsewhere.
             self.health.failed(error)
-            await self._end(node_id, NodeState.ABORTED, str(error))
+            await self._records.end(node_id, NodeState.ABORTED, str(error))
         except (CloudError, NotReachableError, _BootError) as error:
             if isinstance(error, RejectedError | NotFoundError):
                 self.read_anew()  # an id of the inventory may be stale (quirks.md 1 §2.6)
@@ -170,11 +175,11 @@ class Life:
                 self._late(node, str(error))
             elif not isinstance(error, AnswerLostError):  # its create has been put down already
                 self.breakers.failed(node, _cause(error), str(error))
-            await self._end(node_id, NodeState.FAILED, str(error))
+            await self._records.end(node_id, NodeState.FAILED, str(error))
         except trio.TooSlowError:
             late = f"not ready within launch-timeout, {self.config.launch_timeout:g} s"
             self._late(node, late)
-            await self._end(node_id, NodeState.FAILED, late)
+            await self._records.end(node_id, NodeState.FAILED, late)
 
     def _late(self, node: Node, reason: str) -> None:
         """Put down that a launch took too long; but not if we were away for a part of it."""
@@ -187,16 +192,16 @@ class Life:
 
     async def abort(self, node_id: NodeId, reason: str) -> None:
         """End a launch that could not even begin; its request can go elsewhere."""
-        await self._end(node_id, NodeState.ABORTED, reason)
+        await self._records.end(node_id, NodeState.ABORTED, reason)
 
     async def fail(self, node_id: NodeId, reason: str) -> None:
         """End a launch that went wrong in a way nobody thought of; nothing but a launch."""
-        await self._end(node_id, NodeState.FAILED, reason)
+        await self._records.end(node_id, NodeState.FAILED, reason)
 
     def _left_s(self, node: Node) -> float:
         """Seconds to the deadline of the launch, which begins with the intent to create."""
-        if node.launch_by is None:
-            return math.inf
+        if node.launch_by is None or node.server is None:
+            return math.inf  # the deadline of a create that was refused is left on record only
         # After a long absence of ours a node gets a look before it is judged.
         return max(LOOK_AT_LEAST_S, node.launch_by - self.world.wall())
 
@@ -213,7 +218,7 @@ class Life:
         """Send the one create of this node; it comes back in doubt if no answer came.
 
         Raises:
-            _MovedOnError: also when it is wanted no longer, and was not created.
+            MovedOnError: also when it is wanted no longer, and was not created.
             CloudError: it was certainly not created.
         """
         while True:
@@ -222,25 +227,29 @@ class Life:
                     await self.quota.wait_open()
                 await self.breakers.turn(node)
                 if self.unwanted(node):
-                    raise _MovedOnError
-                await self.provider.create_turn()
+                    raise MovedOnError
+                with self.in_line(node.id):
+                    await self.provider.create_turn()
                 if self._last_create is not None:
                     await trio.sleep_forever()  # what ends the work ends this too
                 if self.unwanted(node):
-                    raise _MovedOnError
+                    raise MovedOnError
                 if self.breakers.must_wait(node):
                     continue
+                if self._goes_by_quota(node) and self.quota.closed_s:
+                    continue  # refused meanwhile; a turn that is not used lapses
             with self._counted():
                 try:
                     return await self._send_create(node, deadline)
                 except RetryLaterError:
                     # Not carried out: the rate limit now asks for patience, which the next
-                    # turn has.
-                    node = await self._not_made(node.id, ResourceKind.SERVER)
+                    # turn has, and which is no part of launch-timeout.
+                    node = await self._records.not_made(node.id, ResourceKind.SERVER)
+                    deadline.deadline = math.inf
 
     async def _send_create(self, node: Node, deadline: trio.CancelScope) -> Node:
         # Intent first (P3): from here on the server may exist, whatever happens to us.
-        node = await self._intend(node.id, ResourceKind.SERVER)
+        node = await self._records.intend(node.id, ResourceKind.SERVER)
         deadline.deadline = trio.current_time() + self._left_s(node)
         try:
             # It may lead elsewhere since the intent was made, which took a commit.
@@ -259,10 +268,10 @@ class Life:
             raise
         except CloudError:
             # Cancelled here, the record stays in doubt, which the next start settles.
-            await self._not_made(node.id, ResourceKind.SERVER)  # noqa: ASYNC120
+            await self._records.not_made(node.id, ResourceKind.SERVER)  # noqa: ASYNC120
             raise
         self.breakers.passed(node, Stage.CREATED)
-        return await self._made(node.id, ResourceKind.SERVER, external_id)
+        return await self._records.made(node.id, ResourceKind.SERVER, external_id)
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -305,7 +314,7 @@ class Life:
                     with trio.move_on_after(FIND_EVERY_S), self._interruptible(node.id):
                         found = await self.watcher.wait(node.id, None, self._its_own(node))
                 if found is not None:
-                    node = await self._made(node.id, ResourceKind.SERVER, found.external_id)
+                    node = await self._records.made(node.id, ResourceKind.SERVER, found.external_id)
                     self.attached(found)
                     return node
         raise AnswerLostError("the create was not answered and no server of it appeared")
@@ -346,7 +355,7 @@ class Life:
 
     async def _active(self, node: Node, row: Instance) -> Node:
         now = self.world.wall()
-        return await self._note(
+        return await self._records.note(
             node.id,
             lambda n: attrs.evolve(
                 n,
@@ -366,7 +375,7 @@ class Life:
         assert external_id is not None
         tried = node.resource(ResourceKind.FLOATING_IP) is not None
         if not tried:
-            node = await self._intend(node.id, ResourceKind.FLOATING_IP)
+            node = await self._records.intend(node.id, ResourceKind.FLOATING_IP)
 
         async def attach() -> PublicAddress:
             nonlocal tried
@@ -382,9 +391,11 @@ class Life:
             # Refused, so nothing was made: what is not in doubt need not be waited for. Of an
             # earlier try, whose answer was lost, this says nothing.
             if not tried:
-                await self._not_made(node.id, ResourceKind.FLOATING_IP)  # noqa: ASYNC120
+                await self._records.not_made(node.id, ResourceKind.FLOATING_IP)  # noqa: ASYNC120
             raise
-        return await self._made(node.id, ResourceKind.FLOATING_IP, given.external_id, given.address)
+        return await self._records.made(
+            node.id, ResourceKind.FLOATING_IP, given.external_id, given.address
+        )
 
     async def _patiently(self, node_id: NodeId, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call that may be repeated until the cloud answers it, or time is up."""
@@ -453,7 +464,7 @@ class Life:
 
     async def _ready(self, node: Node) -> None:
         now = self.world.wall()
-        await self._note(
+        await self._records.note(
             node.id,
             lambda n: n.became(
                 NodeState.READY,
@@ -478,19 +489,19 @@ class Life:
         """
         try:
             node = await amend(self.store, Node, node_id, self._to_deleting)
-        except _MovedOnError:
+        except MovedOnError:
             return
-        while (resource := _next_to_delete(node)) is not None:
+        while (resource := next_to_delete(node)) is not None:
             node = await self._delete_resource(node, resource)
         if node.state is not NodeState.GONE:  # it never had anything
-            await self._note_gone(node_id, lambda n: n)
+            await self._records.note_gone(node_id, lambda n: n)
         log.info("node_gone", node=node.id, label=node.label, why=node.fault or "used")
 
     def _to_deleting(self, node: Node) -> Node:
         if node.state is NodeState.DELETING:
             return node
         if node.state not in DYING:
-            raise _MovedOnError
+            raise MovedOnError
         return node.became(NodeState.DELETING, self.world.wall())
 
     async def _delete_resource(self, node: Node, resource: Resource) -> Node:
@@ -508,14 +519,14 @@ class Life:
                 elif resource.in_doubt and resource.kind is ResourceKind.SERVER:
                     found = await self._find_doubted(node, resource)
                     if found is None:
-                        return await self._forget(node.id, resource)
-                    return await self._forget(node.id, resource, found)
+                        return await self._records.forget(node.id, resource)
+                    return await self._records.forget(node.id, resource, found)
                 elif await self._delete_step(node, resource) is Gone.DONE:
                     if not resource.in_doubt or self._had_its_time(resource):
-                        return await self._forget(node.id, resource)
+                        return await self._records.forget(node.id, resource)
                     await trio.sleep(FIND_EVERY_S)  # what is not there may still come
                 elif await self._seen_gone(node, resource, pause_s * DELETE_AGAIN_S):
-                    return await self._forget(node.id, resource)
+                    return await self._records.forget(node.id, resource)
             except CloudError as error:
                 self.health.failed(error)
                 last = str(error)
@@ -586,105 +597,6 @@ class Life:
             return True
         return False
 
-    async def _forget(self, node_id: NodeId, resource: Resource, found: str | None = None) -> Node:
-        """Record that a thing is gone; or, with *found*, that one in doubt is there after all."""
-        now = self.world.wall()
-        if found is not None:
-            known = attrs.evolve(resource, external_id=found)
-            return await amend(self.store, Node, node_id, lambda n: n.with_resource(known))
-        gone = attrs.evolve(resource, gone_at=now)
-        return await self._note_gone(node_id, lambda n: n.with_resource(gone))
-
-    async def _note_gone(self, node_id: NodeId, change: Callable[[Node], Node]) -> Node:
-        """Record that something is gone; with the last thing of a node it is gone itself."""
-        before = head(self.store, Node, node_id)
-        after = change(before)
-        over = _next_to_delete(after) is None
-        if over:
-            after = after.became(NodeState.GONE, self.world.wall())
-        await self.store.commit([Change(before, after, archive=over)])
-        return after
-
-    # -------------------------------------------------------------------------- the records
-
-    async def _note(self, node_id: NodeId, change: Callable[[Node], Node]) -> Node:
-        """Record a step of a launch, unless somebody else has ended it.
-
-        Raises:
-            _MovedOnError: the node is no longer building.
-        """
-        return await amend(self.store, Node, node_id, lambda n: change(_building(n)))
-
-    async def _intend(self, node_id: NodeId, kind: ResourceKind) -> Node:
-        """Record that a thing is about to be made, and in which project.
-
-        Raises:
-            _MovedOnError: the node is no longer building.
-            CloudError: the account has no token, or it leads where no record speaks of.
-        """
-        home = await self._home()
-        now = self.world.wall()
-        intent = Resource(kind=kind, sent_at=now)
-        launch_by = now + self.config.launch_timeout
-        return await self._note(
-            node_id,
-            lambda n: attrs.evolve(
-                n.with_resource(intent), home=home, launch_by=n.launch_by or launch_by
-            ),
-        )
-
-    async def _home(self) -> Home:
-        """Where calls go now: nothing is made in two places under one name (rule 2).
-
-        Raises:
-            CloudError: the account has no token, or it leads where no record speaks of.
-        """
-        home = await self.provider.home()
-        if home != self._known_home:
-            if reason := self.foreign(home):
-                self.health.closed_for(reason, kind=PROJECT_CHANGED)
-                raise MisconfiguredError(reason)
-            self._known_home = home
-        return home
-
-    async def _made(
-        self, node_id: NodeId, kind: ResourceKind, external_id: str, address: str | None = None
-    ) -> Node:
-        """Record what the cloud called a thing; done also when the launch has been ended."""
-
-        def with_id(node: Node) -> Node:
-            resource = node.resource(kind)
-            assert resource is not None
-            node = node.with_resource(attrs.evolve(resource, external_id=external_id))
-            if address is None or node.addresses is None:
-                return node
-            public = attrs.evolve(node.addresses, interface_ip=address, public_ipv4=address)
-            return attrs.evolve(node, addresses=public, wants_public=False)
-
-        return _building(await amend(self.store, Node, node_id, with_id))
-
-    async def _not_made(self, node_id: NodeId, kind: ResourceKind) -> Node:
-        """Take back an intent whose call was certainly not carried out."""
-
-        def without(node: Node) -> Node:
-            kept = tuple(r for r in node.resources if r.kind is not kind)
-            return attrs.evolve(node, resources=kept)
-
-        return _building(await amend(self.store, Node, node_id, without))
-
-    async def _end(self, node_id: NodeId, state: NodeState, fault: str) -> None:
-        """Record how a launch ended, and count it against its request's place, in one batch."""
-        node = head(self.store, Node, node_id)
-        if node.state is not NodeState.BUILDING or node.set_apart:
-            return
-        log.warning("launch_ended", node=node_id, state=state.value, fault=fault)
-        changes = [Change(node, node.became(state, self.world.wall(), fault=fault))]
-        if node.allocated_to is not None:
-            request = self.store.head(NodeRequest, node.allocated_to)
-            if request is not None and (after := _counted(request, node, state)):
-                changes.append(Change(request, after))
-        await self.store.commit(changes)
-
     def node_changed(self, before: Node | None, after: Node | None) -> None:
         """End the waits of a launch that somebody else has ended."""
         ended = after is None or after.state is not NodeState.BUILDING or after.set_apart
@@ -701,12 +613,12 @@ class Life:
         with trio.CancelScope() as scope:
             self._waits[node_id] = scope
             try:
-                _building(head(self.store, Node, node_id))
+                still_building(head(self.store, Node, node_id))
                 yield
             finally:
                 del self._waits[node_id]
         if scope.cancelled_caught:
-            raise _MovedOnError
+            raise MovedOnError
 
     def _its_own(self, node: Node) -> Callable[[Instance], bool]:
         """Accept a server that is there and bears the very tag of a node."""
@@ -726,20 +638,9 @@ class Life:
         )
 
 
-def _building(node: Node) -> Node:
-    if node.state is not NodeState.BUILDING or node.set_apart:
-        raise _MovedOnError
-    return node
-
-
 def _cause(error: CloudError | _BootError) -> Cause:
     wrong = isinstance(error, RejectedError | NotFoundError)
     return Cause.REJECTED if wrong else Cause.BOOT
-
-
-def _next_to_delete(node: Node) -> Resource | None:
-    things = (node.resource(kind) for kind in DELETE_ORDER)
-    return next((thing for thing in things if thing is not None), None)
 
 
 def _volume_unseen(node: Node) -> bool:
@@ -757,20 +658,3 @@ def _settled(row: Instance) -> bool:
     if row.state is InstanceState.ACTIVE:
         return row.addresses is not None or row.needs_public
     return row.state in (InstanceState.ERROR, InstanceState.STOPPED, InstanceState.GONE)
-
-
-def _counted(request: NodeRequest, node: Node, state: NodeState) -> NodeRequest | None:
-    """The request with this ending counted against its place; None where it does not count.
-
-    An aborted launch is no launch retry, but so many refusals send the request elsewhere.
-    """
-    place = request.placement
-    if request.state is not RequestState.PENDING or place is None:
-        return None
-    if place.provider != node.provider:
-        return None
-    if state is NodeState.FAILED:
-        place = attrs.evolve(place, failures=place.failures + 1)
-    else:
-        place = attrs.evolve(place, refusals=place.refusals + 1)
-    return attrs.evolve(request, placement=place)

@@ -59,7 +59,7 @@ async def open_lineage(store: Store, random: Random) -> None:
     openings = tuple(one for one in openings if one.first_node < meta.next_node)
     if store.lost_commits:
         skipped = min(store.lost_commits * IDS_IN_A_COMMIT, MOST_PASSED_OVER)
-        after = attrs.evolve(meta, next_node=meta.next_node + skipped)
+        after = attrs.evolve(meta, next_node=meta.next_node + skipped, lost=0)
         changes.append(Change(meta, after))
         # What is between was issued by nobody whom this store knows.
         openings += (Opening(mark=_LOST, first_node=meta.next_node),)
@@ -139,6 +139,25 @@ def estrange(store: Store, provider: str, strangers: Mapping[str, Tag]) -> None:
     if highest >= meta.next_node:
         changes.append(Change(meta, attrs.evolve(meta, next_node=highest + 1)))
     store.stage(changes)
+
+
+def let_go(store: Store, provider: str, external_id: str) -> None:
+    """Forget what is remembered of a thing that is proved gone; its id is never given again."""
+    record = store.head(ProviderRecord, provider)
+    if record is None:
+        return
+
+    def others(known: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one for one in known if one != external_id)
+
+    after = attrs.evolve(
+        record,
+        strange=others(record.strange),
+        adopted=others(record.adopted),
+        condemned=others(record.condemned),
+    )
+    if after != record:
+        store.stage([Change(record, after, why=f"{external_id} is gone")])
 
 
 def set_apart(store: Store, marks: frozenset[str], why: str) -> list[Change]:

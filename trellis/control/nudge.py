@@ -1,7 +1,5 @@
 """Ask a loop to look again soon."""
 
-import contextlib
-
 import trio
 
 
@@ -13,14 +11,20 @@ class Nudge:
     """
 
     def __init__(self) -> None:
-        self._ask, self._asked = trio.open_memory_channel[None](1)
+        self._asked = trio.Event()
 
     def __call__(self) -> None:
         """Ask; never blocks."""
-        with contextlib.suppress(trio.WouldBlock):
-            self._ask.send_nowait(None)
+        self._asked.set()
 
     async def wait(self, *, at_most: float) -> None:
-        """Return when asked, or after *at_most* seconds."""
-        with trio.move_on_after(at_most):
-            await self._asked.receive()
+        """Return when asked, or after *at_most* seconds. Cancellation leaves what was asked."""
+        asked = self._asked
+        if asked.is_set():
+            await trio.lowlevel.checkpoint()
+        else:
+            with trio.move_on_after(at_most):
+                await asked.wait()
+        # Of several that wait only the first may take it: what comes after is for the next pass.
+        if asked.is_set() and asked is self._asked:
+            self._asked = trio.Event()

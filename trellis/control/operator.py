@@ -255,6 +255,7 @@ class Operator:
             },
             sweep=_sweep(running),
             api_calls=running.api_calls(),
+            quirks=running.quirks(),
         )
 
     def api_calls(self) -> Mapping[str, Mapping[str, int]]:

@@ -14,16 +14,18 @@ import trio
 from trellis.control.attached import Attached
 from trellis.control.breakers import Breakers, Everywhere
 from trellis.control.connected import Connect, Connected
+from trellis.control.create_line import CreateLine
 from trellis.control.deaths import Deaths
 from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
 from trellis.control.homes import foreign, moved
 from trellis.control.life import Life
-from trellis.control.lineage import estrange, is_issued
+from trellis.control.lineage import estrange, is_issued, let_go
 from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
 from trellis.control.provider_view import NOT_CONFIGURED, missing, provider_view
 from trellis.control.quota import Quota
+from trellis.control.quota_book import QuotaBook
 from trellis.control.quota_watch import QuotaWatch
 from trellis.control.recheck import changed_since
 from trellis.control.sweep import Sweep
@@ -41,7 +43,7 @@ from trellis.model.node import Home, Node, NodeState
 from trellis.model.provider import Pause, ProviderRecord
 from trellis.model.quota import Resources
 from trellis.model.records import Change
-from trellis.model.status import Health
+from trellis.model.status import Health, QuirkStatus
 from trellis.scheduler.snapshot import ProviderView
 from trellis.spi.config import ProviderConfig
 from trellis.spi.provider import Inventory, Listing, Offer, Provider, Tag
@@ -121,6 +123,12 @@ class RunningProvider:
         self._works: _Works | None = None
         self._at_work: set[NodeId] = set()
         self._rechecking: set[NodeId] = set()
+        self._create_line = CreateLine(
+            config.name,
+            fleet=fleet,
+            turns=lambda: self._works.connected if self._works is not None else None,
+            taken_back=self._reconsider,
+        )
         self._work: trio.MemorySendChannel[NodeId] | None = None
         self._round: trio.CancelScope | None = None
         fleet.on_node.append(self._node_changed)
@@ -183,9 +191,13 @@ class RunningProvider:
     def drop(self) -> None:
         """End what it has by its last configuration, and launch nothing any more."""
         self.dropped = True
+        self._reconsider()
+        self._nudge()
+
+    def _reconsider(self) -> None:
+        """Have launches that are not sent end their wait where they are wanted no longer."""
         if self._works is not None:
             self._works.life.reconsider()
-        self._nudge()
 
     def close(self) -> None:
         """Leave the fleet and the quota, which outlive it; `run` must be over or about to end."""
@@ -203,9 +215,11 @@ class RunningProvider:
         async with works.provider.open(), trio.open_nursery() as nursery:
             nursery.start_soon(self._until_outdated, connected, nursery.cancel_scope)
             nursery.start_soon(works.watcher.run)
+            nursery.start_soon(self.breakers.run)
             nursery.start_soon(works.sweep.run)
             nursery.start_soon(works.deaths.run)
             nursery.start_soon(works.quota.run)
+            nursery.start_soon(self._create_line.run)
             nursery.start_soon(self._keep_inventory, works)
             await self._dispatch(works.life, nursery)
 
@@ -256,6 +270,7 @@ class RunningProvider:
             issued=self._issued,
             attached=attached,
             estrange=partial(estrange, self._store, self.config.name),
+            let_go=partial(let_go, self._store, self.config.name),
             # Of all providers: two of them may look at one project (rule 9).
             nodes=lambda: self._fleet.nodes,
             words=self.record,
@@ -283,6 +298,7 @@ class RunningProvider:
             on_attached=attached.see,
             on_row=deaths.see_row,
             on_full=see_full,
+            calls_per_s=connected.calls_per_s,
         )
         life = Life(
             config=self.config,
@@ -300,6 +316,7 @@ class RunningProvider:
             stale=self._offer_is_stale,
             foreign=self._foreign_home,
             unwanted=self._not_offered,
+            in_line=self._create_line.waiting,
         )
         return _Works(
             connected=connected,
@@ -314,6 +331,7 @@ class RunningProvider:
                 fleet=self._fleet,
                 health=self.health,
                 nudge=self._nudge,
+                book=QuotaBook(provider=self.config.name, store=self._store),
                 wanted=self._quota_wanted,
             ),
         )
@@ -376,6 +394,8 @@ class RunningProvider:
         pool = self.config.pool(node.pool)
         if pool is None or pool.label(node.label) is None:
             return f"label {node.label} of pool {node.pool} is configured no longer"
+        if late := self._create_line.against(node.id):
+            return late
         if broken := self.breakers.against(node):
             return broken
         if pool.ignore_provider_quota:
@@ -390,6 +410,7 @@ class RunningProvider:
             self.breakers.launched(after)
         elif after is None or after.state not in (NodeState.BUILDING, NodeState.READY):
             self.breakers.ended(node.id)  # one that became ready says so itself
+        self._create_line.note(node.id, after)
         if self._works is not None:
             self._works.life.node_changed(before, after)
             ready = after is not None and after.state is NodeState.READY
@@ -481,8 +502,7 @@ class RunningProvider:
         """Tell the planner, and what it has launched and is not sent."""
         self._fleet.dirty.update(dict.fromkeys(self._fleet.pending))
         self._nudge()
-        if self._works is not None:
-            self._works.life.reconsider()
+        self._reconsider()
 
     def _foreign_home(self, home: Home) -> str:
         """Why this is not the project our records speak of; "" if it is (rule 2)."""
@@ -577,6 +597,7 @@ class RunningProvider:
             inventory=self.inventory,
             quota=self.quota.name,
             fleet=self._fleet,
+            admission=self._create_line.admission(),
             sendable=self._works.connected.creates_left() if self._works is not None else None,
         )
 
@@ -601,6 +622,10 @@ class RunningProvider:
     def api_calls(self) -> Mapping[str, int]:
         """Calls of its account so far, by service and verb."""
         return self._works.connected.api_calls() if self._works is not None else {}
+
+    def quirks(self) -> tuple[QuirkStatus, ...]:
+        """In what its cloud is not stock; empty while it is not connected."""
+        return self._works.connected.quirks() if self._works is not None else ()
 
     def record(self) -> ProviderRecord:
         """What is remembered of it over restarts."""

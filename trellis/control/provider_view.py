@@ -1,6 +1,7 @@
 """A provider as the planner sees it: what it offers, what it uses, and what is held back."""
 
 from trellis.control.breakers import Breakers
+from trellis.control.create_line import Admission
 from trellis.control.fleet import NOTHING, Fleet
 from trellis.control.health import ProviderHealth
 from trellis.model.node import NodeState
@@ -23,6 +24,7 @@ def provider_view(
     inventory: Inventory | None,
     quota: str,
     fleet: Fleet,
+    admission: Admission,
     sendable: int | None,
 ) -> ProviderView:
     """The provider as the planner sees it.
@@ -30,6 +32,7 @@ def provider_view(
     Args:
         pause: the pause in force, if there is one.
         quota: name of the quota it draws on.
+        admission: what may be placed there so that its creates go soon.
         sendable: creates that the limit of a day still allows; None if there is no such limit.
     """
     offers = inventory.offers if inventory is not None else {}
@@ -40,7 +43,12 @@ def provider_view(
         draining=dropped or (pause is not None and pause.drain),
         dropped=dropped,
         closed=NOT_CONFIGURED if dropped else health.closed,
-        barred=breakers.region_words() or (_day_used_up(config) if today == 0 else ""),
+        barred=(
+            breakers.region_words()
+            or (_day_used_up(config) if today == 0 else "")
+            or admission.barred
+        ),
+        turns_left=admission.turns_left,
         quota=quota,
         launch_retries=config.launch_retries,
         launches_left=_launches_left(config, fleet, today),

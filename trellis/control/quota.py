@@ -9,12 +9,13 @@ A refusal is a fact that no figure can deny. Where the figures leave room for it
 held to use the least that explains it. Where they do not, they are wrong (quirks.md part 1 §5:
 quota miscounted, not shown, not told), and the use at which it came becomes a *ceiling*. Above
 a ceiling one create is tried now and then, seldom enough that no more than one in a hundred is
-refused; when it is taken, the ceiling rises, by twice as much each time.
+refused; when it is taken, the ceiling rises, by twice as much each time. While the quota cannot be
+read after a refusal, the use at which it came is a ceiling too, until a reading says more.
 """
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -22,7 +23,8 @@ import attrs
 import trio
 
 from trellis.model.node import Home, Node
-from trellis.model.quota import RESOURCE_NAMES, Limits, QuotaReading, Resources
+from trellis.model.provider import Ceiling
+from trellis.model.quota import RESOURCE_NAMES, Limit, Limits, QuotaReading, Resources
 from trellis.scheduler.snapshot import QuotaView
 
 FIRST_REFUSAL_S = 10.0
@@ -84,6 +86,8 @@ class Quota:
         self.ceilings: dict[str, int] = {}
         self.limits = Limits()
         self._evidence: dict[str, tuple[int, int]] = {}
+        self._unread: dict[str, tuple[int, int]] = {}  # the evidence that made ceilings for now
+        self._before_unread: dict[str, int] = {}  # the ceilings there were without it
         self._refused_at = -math.inf
         self._refused_until = 0.0
         self._refusal_s = FIRST_REFUSAL_S / 2
@@ -91,6 +95,8 @@ class Quota:
         self._try_s = FIRST_TRY_S / 2
         self._try_at = 0.0
         self._try_at_last = 0.0
+        self._held_at = 0.0  # when a ceiling was learnt last, in UTC seconds
+        self._recalled: tuple[Ceiling, ...] = ()
         self._accepted = 0
         self._opens = trio.Event()
         self.wakers: list[Callable[[], None]] = []
@@ -129,6 +135,8 @@ class Quota:
         )
         if before is not None:
             self._forget_changed(before.limits, reading.limits)
+        else:
+            self._take_up(reading.limits)
         if begun_at >= self._refused_at:
             self._explain(high)
         self._raise(proved)
@@ -143,8 +151,55 @@ class Quota:
                 self.ceilings.pop(name, None)
                 self._refusal_s = FIRST_REFUSAL_S / 2
 
+    def recall(self, ceilings: Iterable[Ceiling]) -> None:
+        """Be told what an earlier process knew; it counts from the first reading on."""
+        # A later release may have known more kinds of things.
+        self._recalled = tuple(one for one in ceilings if one.resource in RESOURCE_NAMES)
+
+    def _take_up(self, limits: Limits) -> None:
+        """Hold to what is on record, unless the cloud tells another limit since."""
+        for one in self._recalled:
+            if _figure(getattr(limits, one.resource)) not in (None, one.told):
+                continue
+            self.ceilings[one.resource] = one.most
+            self._held_at = one.at
+            # The clock may have been set since: tried again no later than it was meant.
+            left_s = min(MOST_TRY_S, max(0.0, one.at + MOST_TRY_S - self._wall()))
+            self._try_s = FIRST_TRY_S
+            self._try_at, self._try_at_last = self._now() + FIRST_TRY_S, self._now() + left_s
+
+    def lasting(self) -> tuple[Ceiling, ...]:
+        """What is to be known of it after a restart: not what the next reading may explain."""
+        ceilings = self._before_unread if self._unread else self.ceilings
+        return tuple(
+            Ceiling(
+                quota=self.name,
+                resource=name,
+                most=most,
+                told=_figure(getattr(self.told, name)),
+                at=self._held_at,
+            )
+            for name, most in sorted(ceilings.items())
+        )
+
+    def unread(self) -> None:
+        """It could not be read after a refusal: what was refused is a ceiling until it can."""
+        if self._evidence == self._unread:
+            return
+        if not self._unread:
+            self._before_unread = dict(self.ceilings)
+        self._unread = dict(self._evidence)
+        for name, (ours, _) in self._evidence.items():
+            self._hold_to(name, ours + getattr(self.others, name))
+        self.limits = _lower(self.told, self.ceilings)
+
     def _explain(self, high: Resources) -> None:
         """See what the refusals since the last reading say, with the most others can use."""
+        if self._unread:
+            self.ceilings = {
+                x: self._before_unread[x] for x in self.ceilings.keys() & self._before_unread
+            }
+            self._unread.clear()
         for name, (ours, size) in self._evidence.items():
             limit = getattr(self.told, name)
             least = limit + 1 - size - ours if limit is not None else None
@@ -152,13 +207,17 @@ class Quota:
                 used = max(getattr(self.others, name), int(least))
                 self.others = attrs.evolve(self.others, **{name: used})
                 continue
-            total = ours + getattr(self.others, name)
-            self.ceilings[name] = min(total, self.ceilings.get(name, total))
-            self._step, self._accepted = 1, 0
-            self._try_s = min(MOST_TRY_S, self._try_s * 2)
-            self._try_at = self._now() + self._try_s
-            self._try_at_last = self._now() + MOST_TRY_S
+            self._hold_to(name, ours + getattr(self.others, name))
         self._evidence.clear()
+
+    def _hold_to(self, name: str, total: int) -> None:
+        """Use no more than this until a try shows that there is more."""
+        self.ceilings[name] = min(total, self.ceilings.get(name, total))
+        self._step, self._accepted = 1, 0
+        self._held_at = self._wall()
+        self._try_s = min(MOST_TRY_S, self._try_s * 2)
+        self._try_at = self._now() + self._try_s
+        self._try_at_last = self._now() + MOST_TRY_S
 
     def _raise(self, proved: Resources) -> None:
         """Where more than the ceiling is there after all, leave room for more."""
@@ -248,8 +307,14 @@ class Quota:
             ours: all that ours reserve, this node among it.
         """
         size = node.shape.resources
-        short = self.told.short_of(ours + self.others - size, size)
-        return f"the quota has become too small: {', '.join(short)}" if short else ""
+        used = ours + self.others - size
+        if short := self.told.short_of(used, size):
+            return f"the quota has become too small: {', '.join(short)}"
+        # Of what is above a ceiling one is left, which may be the one that is tried.
+        over = [
+            x for x, most in self.ceilings.items() if getattr(size, x) and getattr(used, x) > most
+        ]
+        return f"the cloud refuses more than it told: {', '.join(over)}" if over else ""
 
     def _may_try(self, used: Resources) -> bool:
         """Whether one create above the ceilings may be tried: none is, and it is time."""
@@ -291,6 +356,11 @@ def short_resources(why: str, size: Resources) -> tuple[str, ...]:
         if getattr(size, name) and re.search(_AMOUNT.format(words), told)
     )
     return named or ("instances",)
+
+
+def _figure(limit: Limit) -> int | None:
+    """A limit that is a number; None if it is unlimited, or not told."""
+    return int(limit) if limit is not None and math.isfinite(limit) else None
 
 
 def _lower(limits: Limits, ceilings: Mapping[str, int]) -> Limits:

@@ -10,6 +10,7 @@ from trellis.control.fleet import DYING, Fleet
 from trellis.control.health import ProviderHealth
 from trellis.control.nudge import Nudge
 from trellis.control.quota import Quota
+from trellis.control.quota_book import QuotaBook
 from trellis.errors import AnswerLostError, CloudBrokenError, CloudError
 from trellis.model.names import NodeId
 from trellis.model.node import Node, ResourceKind
@@ -19,6 +20,8 @@ from trellis.spi.provider import Provider
 log = structlog.get_logger()
 
 EVERY_S = 60.0
+AGAIN_S = 10.0
+"""So soon it is tried again where a refusal waits for a reading that has failed."""
 SOONEST_S = 1.0
 PATIENCE = 3
 """So many readings may come to nothing before a cloud is used without: its refusals teach then."""
@@ -32,6 +35,7 @@ class QuotaWatch:
 
     Attributes:
         quota: what it keeps; another one once it is known whose project this is.
+        book: keeps what is learnt of it over a restart.
         wanted: asks for a reading at once.
     """
 
@@ -40,21 +44,23 @@ class QuotaWatch:
     fleet: Fleet
     health: ProviderHealth
     nudge: Callable[[], None]
+    book: QuotaBook
     wanted: Nudge
     _failures: int = attrs.field(default=0, init=False)
 
     async def run(self) -> None:
         """Read each minute and when asked to, until cancelled."""
         while True:
-            await self.wanted.wait(at_most=EVERY_S)
+            await self.wanted.wait(at_most=AGAIN_S if self.quota.doubted else EVERY_S)
             try:
                 async with self.quota.turn:
                     if self._is_due():
                         await self.read()
             except CloudError as error:
                 self.health.failed(error)
-            else:
-                self.nudge()
+                self.quota.unread()
+            self.book.note(self.quota)
+            self.nudge()
             await trio.sleep(SOONEST_S)
 
     def _is_due(self) -> bool:
@@ -80,6 +86,8 @@ class QuotaWatch:
             log.warning("quota_unknown", quota=self.quota.name, why=str(error))
             reading = _UNKNOWN
         self._failures = 0
+        if self.quota.reading is None:
+            self.book.recall(self.quota)
         certain_after, possible_after, proved = self._ours()
         certain = [size for key, size in certain_before.items() if key in certain_after]
         possible = {**possible_before, **possible_after}

@@ -35,6 +35,7 @@ from trellis.scheduler.decisions import (
     RunShort,
     Warm,
 )
+from trellis.scheduler.memory import Memory
 from trellis.scheduler.plan import plan
 from trellis.scheduler.snapshot import PendingView, QueueShape, Snapshot, TenantView
 from trellis.store.store import Store
@@ -71,6 +72,7 @@ class Scheduling:
         self.budget = LaunchBudget()
         self.waits: Mapping[QueueShape, Mapping[str, str]] = {}
         self._unserved = True
+        self._memory = Memory()
 
     def committed(self) -> None:
         """Plan soon if what has become durable is anything to the planner."""
@@ -87,7 +89,7 @@ class Scheduling:
                 if everything:
                     look_at_all = trio.current_time() + RESYNC_S
                     self._fleet.dirty.update(dict.fromkeys(self._fleet.pending))
-                found = plan(self.snapshot(everything=everything))
+                found = plan(self.snapshot(everything=everything), self._memory)
                 self._fleet.seen()
                 self.waits, self._unserved = found.waits, found.unserved
                 await self._act(found, nursery)

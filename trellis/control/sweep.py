@@ -15,7 +15,7 @@ from trellis.control.attached import Attached
 from trellis.control.health import ProviderHealth
 from trellis.errors import CloudError
 from trellis.model.names import NodeId
-from trellis.model.node import Node, Resource, ResourceKind
+from trellis.model.node import Home, Node, Resource, ResourceKind
 from trellis.model.provider import ProviderRecord
 from trellis.model.status import Leak
 from trellis.spi.provider import Gone, Instance, InstanceState, Leftover, Listing, Provider, Tag
@@ -27,6 +27,8 @@ AGAIN_AFTER_S = 60.0
 """Two sightings must be at least so far apart to count as two."""
 LEFTOVERS_EVERY_S = 600.0
 LOOK_EVERY_S = 10.0
+MOST_LOOKED_FOR = 10
+"""So many things that no list shows any more are asked for in each round of leftovers."""
 LONGEST_PAUSE_S = 600.0
 """So seldom in the end a leak is asked to be deleted that the cloud does not delete."""
 
@@ -61,6 +63,7 @@ class Sweep:
         nodes: the live nodes of this provider.
         attached: remembers what leaked servers have, and tells whose a thing was.
         estrange: told, by external id, of tags that the store never issued.
+        let_go: told of what is proved gone: what was remembered of it may be forgotten.
         words: what people have decided about single leaks.
     """
 
@@ -74,9 +77,13 @@ class Sweep:
     nodes: Callable[[], Mapping[NodeId, Node]]
     attached: Attached
     estrange: Callable[[Mapping[str, Tag]], None]
+    let_go: Callable[[str], None]
     words: Callable[[], ProviderRecord]
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
     _alarmed: bool = attrs.field(default=False, init=False)
+    _home: Home | None = attrs.field(default=None, init=False)
+    _looked_for: dict[str, None] = attrs.field(factory=dict, init=False)
+    _gone_once: dict[str, None] = attrs.field(factory=dict, init=False)
 
     # ----------------------------------------------------------------------- looking
 
@@ -91,6 +98,7 @@ class Sweep:
             ):
                 seen[row.external_id] = row.tag
         self._note(ResourceKind.SERVER, seen)
+        self._home = listing.home
         strange = {
             one: tag for one, tag in seen.items() if tag.number is not None and not self.issued(tag)
         }
@@ -272,6 +280,7 @@ class Sweep:
                 next_look = trio.current_time() + LEFTOVERS_EVERY_S
                 try:
                     await self.see_leftovers(await self.provider.find_leftovers())
+                    await self._let_go_what_is_gone()
                 except CloudError as error:
                     self.health.failed(error)
                     next_look = trio.current_time() + AGAIN_AFTER_S
@@ -283,6 +292,35 @@ class Sweep:
                     suspect.again_at = trio.current_time() + suspect.pause_s
                     suspect.pause_s = min(LONGEST_PAUSE_S, suspect.pause_s * 2)
             await trio.sleep(LOOK_EVERY_S)
+
+    async def _let_go_what_is_gone(self) -> None:
+        """Let go of what was strange or decided upon and is proved gone: no list proves that.
+
+        Only what is gone at two looks, some ten minutes apart: clouds have shown a server again
+        that they had denied.
+
+        Raises:
+            CloudError: one could not be looked for.
+        """
+        words = self.words()
+        known = dict.fromkeys((*words.strange, *words.adopted, *words.condemned))
+        missing = [one for one in known if one not in self._suspects]
+        waiting = [one for one in missing if one not in self._looked_for]
+        if not waiting:
+            self._looked_for.clear()  # all have had their turn
+            waiting = missing
+        for external_id in waiting[:MOST_LOOKED_FOR]:
+            self._looked_for[external_id] = None
+            row = await self.provider.get(external_id)
+            if await self.provider.home() != self._home:
+                return  # of another project's servers a 404 says nothing (rule 2)
+            if row.state is not InstanceState.GONE:
+                self._gone_once.pop(external_id, None)
+            elif external_id in self._gone_once:
+                del self._gone_once[external_id]
+                self.let_go(external_id)
+            else:
+                self._gone_once[external_id] = None
 
     async def _delete(self, suspect: _Suspect) -> None:
         """Take one step of deleting a leak; the next round takes the next.

@@ -1,6 +1,6 @@
 """How many nodes stand against the limits that are ours alone: of tenants, of labels in a pool."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from trellis.model.node import Node, NodeState
@@ -22,15 +22,15 @@ class Tallies:
     def __init__(self, dying: Collection[NodeState]) -> None:
         self._dying = dying
         self.held: dict[str, Resources] = {}
-        self.labels: dict[tuple[str, str], Counter[str]] = {}
-        self.labels_freeing: dict[tuple[str, str], Counter[str]] = {}
+        self.labels = defaultdict[tuple[str, str], Counter[str]](Counter)
+        self.labels_freeing = defaultdict[tuple[str, str], Counter[str]](Counter)
 
     def count(self, node: Node, sign: int) -> None:
         """Count a node in (+1) or out (-1)."""
         pool = node.provider, node.pool
-        self.labels.setdefault(pool, Counter())[node.label] += sign
+        self.labels[pool][node.label] += sign
         if node.state in self._dying:
-            self.labels_freeing.setdefault(pool, Counter())[node.label] += sign
+            self.labels_freeing[pool][node.label] += sign
         elif node.allocated_to is not None:
             name = node.tenant or ""
             held, size = self.held.get(name, NOTHING), node.shape.resources

@@ -30,6 +30,9 @@ LOOK_SHARE = 0.04
 ALONE_SHARE, ALONE_S = 0.2, 2.0
 """The same share and the shortest pause for one who waits alone, and pays each look alone."""
 PROJECT_CHANGED_S = 10.0
+LIST_SHARE, SPARING_MOST_S = 0.05, 5.0
+"""Share of the calls that a cloud is known to take which lists may be, and the longest pause that
+comes of it: nothing can become ready faster than creates may be sent."""
 LOOK_ONCE_S = 60.0
 """After so long without a row, one machine is asked for by itself (a list may skip a cell)."""
 
@@ -67,6 +70,7 @@ class Watcher:
         on_attached: called for each row with volumes, before anybody else hears of it.
         on_row: called for each row that nobody waits for: of ours, or of anybody's if gone.
         on_full: called with each full list, the only kind the sweep may use.
+        calls_per_s: how many calls in a second the cloud takes; inf if that is not known.
 
     Attributes:
         listed: set once the first full list has been read.
@@ -82,10 +86,11 @@ class Watcher:
         on_attached: Callable[[Instance], None],
         on_row: Callable[[Instance], None],
         on_full: Callable[[Listing], None],
+        calls_per_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._provider, self._deployment, self._health = provider, deployment, health
         self._foreign, self._on_row, self._on_full = foreign, on_row, on_full
-        self._on_attached = on_attached
+        self._on_attached, self._calls_per_s = on_attached, calls_per_s
         self._waiting: dict[NodeId, _Waiter] = {}
         self._by_external: dict[str, _Waiter] = {}
         self._newest: str | None = None
@@ -216,7 +221,9 @@ class Watcher:
         now = trio.current_time()
         soonest = LONGEST_S
         crowd = math.sqrt(len(self._waiting))
-        share, shortest_s = max(LOOK_SHARE, ALONE_SHARE / crowd), max(SHORTEST_S, ALONE_S / crowd)
+        share = max(LOOK_SHARE, ALONE_SHARE / crowd)
+        sparing_s = min(SPARING_MOST_S, 1.0 / (LIST_SHARE * self._calls_per_s()))
+        shortest_s = max(SHORTEST_S, ALONE_S / crowd, sparing_s)
         for waiter in self._waiting.values():
             kind = "go" if waiter.accept is is_gone else "appear"
             age_s = now - waiter.since

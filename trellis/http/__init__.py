@@ -7,20 +7,26 @@ and ``Retry-After``) and what it must refuse (redirects).
 
 from trellis.http.buckets import Limit, RatePlan
 from trellis.http.counts import CallCount, CallKey
-from trellis.http.message import Answer, Call, Verb
+from trellis.http.message import Answer, Call, Headers, Verb
 from trellis.http.road import Road
 from trellis.http.transport import TransportFactory, TransportSettings, lane_transports
+from trellis.http.wire import Progress, Wire, WireAnswer, WireError
 
 __all__ = [
     "Answer",
     "Call",
     "CallCount",
     "CallKey",
+    "Headers",
     "Limit",
+    "Progress",
     "RatePlan",
     "Road",
     "TransportFactory",
     "TransportSettings",
     "Verb",
+    "Wire",
+    "WireAnswer",
+    "WireError",
     "lane_transports",
 ]

@@ -5,9 +5,9 @@ kilobytes from a broken or hostile front could fill the memory of the daemon.
 """
 
 import zlib
+from collections.abc import AsyncIterable
 from typing import Final
 
-import httpx
 import trio
 
 MOST_BODY: Final = 64 * 1024 * 1024
@@ -24,27 +24,28 @@ class BodyError(Exception):
     """The body cannot be read; the text says why and quotes nothing of it."""
 
 
-async def read_body(response: httpx.Response, *, most: int = MOST_BODY) -> bytes:
-    """Read the whole body; closing the response stays the caller's.
+async def read_body(
+    body: bytes | AsyncIterable[bytes], coding: str = "", *, most: int = MOST_BODY
+) -> bytes:
+    """Read the whole body; closing the answer stays the caller's.
 
     Args:
-        response: as a transport gave it.
+        body: as a wire gave it: whole and decoded, or in pieces as they come.
+        coding: how the pieces are coded: ``Content-Encoding`` of the answer.
         most: bytes of the decoded body that are too many.
 
     Raises:
         BodyError: it is too large, or coded as was not asked for, or its code is broken.
-        httpx.TransportError: the connection broke.
+        WireError: the connection broke.
     """
-    if response.is_closed:
-        # Made in process, and whole from the start.
-        if len(response.content) > most:
+    if isinstance(body, bytes):
+        if len(body) > most:
             raise _too_large(most)
-        return response.content
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    taken = _Taken(response.headers.get("content-encoding", ""), most)
+        return body
+    taken = _Taken(coding, most)
     # Ended by a cancellation, the generators below are unwound; left in the middle, they are not.
     with trio.CancelScope() as scope:
-        async for piece in response.stream:
+        async for piece in body:
             if not scope.cancel_called and not taken.take(piece):
                 scope.cancel()
     return taken.whole()
@@ -85,6 +86,8 @@ class _Taken:
         if self._decoder is not None and self._pieces and not self._decoder.eof:
             self._fault = self._fault or BodyError("its compressed form is cut off")
         if self._fault is not None:
+            # Whoever keeps the error would keep them by its traceback.
+            self._pieces.clear()
             raise self._fault
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 

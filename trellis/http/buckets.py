@@ -11,6 +11,10 @@ from trellis.http.message import Verb
 DAY_S: Final = 86400.0
 _RECOVER_S: Final = 60.0
 """Seconds in which a halved rate comes back to what it was before."""
+_KEPT_SHARE: Final = 0.95
+"""Share of the rate that was refused at which it stays, so as not to be refused again."""
+_KEPT_FOR_S: Final = 600.0
+"""So long it stays there before it tries whether the cloud takes more by now."""
 _MEMORY_S: Final = 1.0
 """Span over which the actual rate is measured, for buckets that were given none."""
 _SLOWEST: Final = 1 / 60
@@ -68,6 +72,9 @@ class RatePlan:
 class Bucket:
     """One token bucket that learns: a refusal pauses and halves it, time brings it back.
 
+    It comes back to a little less than what was refused, and stays there for long: a rate that
+    went on rising would be refused, and halved, again and again.
+
     All times are `trio.current_time`; the bucket reads no clock itself.
     """
 
@@ -77,8 +84,8 @@ class Bucket:
         self._filled_at = now
         self._paused_until = -math.inf
         self._slowed_at = -math.inf
-        self._slowed_rate = limit.per_s
-        self._slope = 0.0
+        self._before = limit.per_s
+        self._guessed = False
         self._refusals = 0
         self._seen = 0.0
         self._seen_at = now
@@ -95,7 +102,10 @@ class Bucket:
         if self._slowed_at == -math.inf:
             return self._limit.per_s
         since = max(0.0, now - max(self._slowed_at, self._paused_until))
-        return min(self._limit.per_s, self._slowed_rate + since * self._slope)
+        kept_from = (2 * _KEPT_SHARE - 1) * _RECOVER_S
+        rises_for = since if since < kept_from else max(kept_from, since - _KEPT_FOR_S)
+        risen = self._before / 2 * (1 + rises_for / _RECOVER_S)
+        return min(self._limit.per_s, max(_SLOWEST, risen))
 
     def delay(self, now: float) -> float:
         """Seconds until a token is there; 0.0 if one is."""
@@ -111,6 +121,17 @@ class Bucket:
             if len(self._today) >= most:
                 wait = max(wait, self._today[len(self._today) - most] + DAY_S - now)
         return wait
+
+    def within(self, now: float, span_s: float) -> float:
+        """About how many tokens there will be in the next *span_s* seconds; inf without a limit.
+
+        A limit of a day is left aside: see `left_today`.
+        """
+        self._fill(now)
+        begin, end = max(now, self._paused_until), now + span_s
+        if begin >= end:
+            return 0.0
+        return self._tokens + (end - begin) * (self.rate(begin) + self.rate(end)) / 2
 
     def take(self, now: float) -> None:
         """Take a token; `delay` has just said 0."""
@@ -128,6 +149,16 @@ class Bucket:
         if self._today:
             self._today.pop()
 
+    def count_today(self, now: float) -> None:
+        """Count a call against the limit of a day, which `take` had counted and was given back."""
+        if self._limit.per_day is not None:
+            self._today.append(now)
+
+    def uncount_today(self, taken_at: float) -> None:
+        """Count a token that was taken then no longer: its call is not made."""
+        if taken_at in self._today:
+            self._today.remove(taken_at)
+
     def left_today(self, now: float) -> int | None:
         """How many tokens the limit of a day has left; None without such a limit."""
         if (most := self._limit.per_day) is None:
@@ -140,37 +171,56 @@ class Bucket:
         if self._limit.per_day is not None:
             self._today = deque(sorted([*self._today, *times]))
 
-    def refused(self, now: float, *, sent_at: float, pause_s: float | None) -> None:
+    def refused(
+        self, now: float, *, sent_at: float, pause_s: float | None, at_least: float = 1.0
+    ) -> None:
         """The cloud said that it was too fast.
 
         Args:
+            at_least: calls per second that the first guess of a rate is not to be below.
             sent_at: when the refused call was sent. Calls that were under way when the bucket
                 slowed down say nothing about the new rate: they prolong the pause only.
             pause_s: how long the cloud wants to be left alone; None if it did not say, then
-                pauses double with each refusal in a row.
+                pauses double with each refusal in a row. More than a minute is believed by and
+                by, twice as much with each refusal in a row: what is senseless costs a minute,
+                and what is true a few calls.
         """
         news = sent_at > self._slowed_at
+        self.not_taken(now)
         if news:
             before = self.rate(now)
-            if math.isinf(before):
-                before = max(1.0, self._recent(now) / _MEMORY_S)
+            self._guessed = math.isinf(before)
+            self._before = max(at_least, self.recent_rate(now)) if self._guessed else before
             self._refusals += 1
-            self._slowed_rate = max(_SLOWEST, before / 2)
-            self._slope = (before - before / 2) / _RECOVER_S
             self._slowed_at = now
+        elif self._guessed:
+            # It was under way when the rate was guessed, as one that the cloud would take.
+            self._before = max(1.0, self._before - 1.0 / _MEMORY_S)
+        # No more doublings than it takes: 2.0 ** 1024 is an error.
+        doublings = min(10, max(1, self._refusals) - 1)
         if pause_s is None:
-            # No more doublings than it takes: 2.0 ** 1024 is an error.
-            doublings = min(10, max(1, self._refusals) - 1)
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0**doublings)
-            if not news:
-                pause_s = 0.0
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0**doublings) if news else 0.0
+        pause_s = min(pause_s, _LONGEST_PAUSE_S * 2.0**doublings)
         self._paused_until = max(self._paused_until, now + pause_s)
         self._tokens = min(self._tokens, 1.0)
+
+    def unlearn(self) -> None:
+        """Forget what refusals taught, but for the pause: another bucket was too fast."""
+        self._slowed_at = -math.inf
+
+    def recent_rate(self, now: float) -> float:
+        """Calls per second of late, as far as the cloud took them."""
+        return self._recent(now) / _MEMORY_S
 
     def accepted(self, *, sent_at: float) -> None:
         """The cloud took a call; a later refusal starts with a short pause again."""
         if sent_at > self._slowed_at:
             self._refusals = 0
+
+    def not_taken(self, now: float) -> None:
+        """A call was refused, be it for another bucket: it says nothing of what the cloud takes."""
+        self._seen = max(0.0, self._recent(now) - 1.0)
+        self._seen_at = now
 
     def _fill(self, now: float) -> None:
         rate = self.rate(now)

@@ -3,7 +3,7 @@
 import attrs
 
 
-@attrs.frozen(kw_only=True, order=True)
+@attrs.frozen(order=True)
 class CallKey:
     """A kind of call with its outcome.
 
@@ -17,9 +17,9 @@ class CallKey:
     outcome: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class CallCount:
-    """How many tries of a kind were made, and the seconds they took together.
+    """How many tries of a kind were made, and the seconds they took together; grows.
 
     Each try counts; the waits for a turn and between tries do not.
     """
@@ -27,6 +27,7 @@ class CallCount:
     calls: int = 0
     seconds: float = 0.0
 
-    def and_one(self, seconds: float) -> "CallCount":
-        """The count after one more try."""
-        return CallCount(calls=self.calls + 1, seconds=self.seconds + seconds)
+    def add(self, seconds: float) -> None:
+        """Count one more try."""
+        self.calls += 1
+        self.seconds += seconds

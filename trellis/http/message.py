@@ -1,11 +1,10 @@
 """What travels on the road: a call, and the answer to it."""
 
 import enum
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import attrs
-import httpx
 import msgspec
 
 from trellis.errors import CloudBrokenError
@@ -86,8 +85,41 @@ class Call:
         return Verb.of(self.method, self.path_label)
 
 
-def _headers(given: Mapping[str, str]) -> httpx.Headers:
-    return given if isinstance(given, httpx.Headers) else httpx.Headers(given)
+class Headers(Mapping[str, str]):
+    """The headers of an answer: the case of their names does not matter.
+
+    Args:
+        given: names in any case; values of one name in two cases are joined by a comma.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        values: dict[str, str] = {}
+        for name, value in given.items():
+            key = name.lower()
+            values[key] = f"{values[key]}, {value}" if key in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of this name, or *default*; quicker than the way by KeyError."""
+        return self._values.get(name.lower(), default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def _headers(given: Mapping[str, str]) -> Headers:
+    return given if isinstance(given, Headers) else Headers(given)
+
+
+_NO_HEADERS: Final = Headers({})
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +136,7 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str] = attrs.field(factory=httpx.Headers, converter=_headers, repr=False)
+    headers: Mapping[str, str] = attrs.field(default=_NO_HEADERS, converter=_headers, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     retry_after_s: float | None = None
     cloud: str = ""

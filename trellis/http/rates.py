@@ -32,18 +32,32 @@ _PROMISED_FOR_S: Final = 5.0
 """How long a connection is kept for a turn that was taken ahead of its call."""
 
 
+@attrs.frozen
+class _Promise:
+    """A turn that was taken ahead of its call."""
+
+    verb: Verb
+    taken_at: float
+
+    @property
+    def lapses_at(self) -> float:
+        return self.taken_at + _PROMISED_FOR_S
+
+
 @attrs.define(eq=False)
 class _Ticket:
     verb: Verb
     called: trio.Event = attrs.field(factory=trio.Event)
     granted: bool = False
+    granted_at: float = -math.inf
 
 
 class Gate:
     """The turns at one service of one account.
 
     A call *enters*, is in flight, and *leaves*. A turn may also be taken ahead of the call
-    (`turn`, then `enter_promised`), so that something durable can be written in between.
+    (`turn`, then `enter_promised`), so that something durable can be written in between. One
+    whose call does not come lapses, and counts against no limit of a day.
 
     No task runs behind it: one of those who wait (the *keeper*) sleeps until the next token and
     deals it out; who leaves as keeper appoints another.
@@ -61,7 +75,7 @@ class Gate:
         self._refused_at = dict.fromkeys(Verb, -math.inf)
         self._at_once = at_once
         self._in_flight = 0
-        self._promised: deque[float] = deque()  # when each promise lapses
+        self._promised: deque[_Promise] = deque()  # the oldest first
 
     def replan(self, plan: RatePlan) -> None:
         """Keep to other limits from now on; those who wait are served by them too."""
@@ -71,6 +85,27 @@ class Gate:
             bucket.change_limit(plan.verb(self.service, verb), now)
         self._deal()
         self._rouse_keeper()
+
+    def delay(self, verb: Verb) -> float:
+        """Seconds until a turn of this class comes if nobody else waits; 0.0 if one is there."""
+        now = trio.current_time()
+        self._lapse(now)
+        return max(self._shared.delay(now), self._buckets[verb].delay(now))
+
+    def within(self, verb: Verb, span_s: float) -> float:
+        """About how many turns of this class come in the next *span_s* seconds; inf: no limit.
+
+        Of what all classes share, it takes what the others, as they wait now, leave. A limit of
+        a day is left aside.
+        """
+        now = trio.current_time()
+        own = self._buckets[verb].within(now, span_s)
+        others = self.waiting - len(self._waiting[verb])
+        return min(own, max(0.0, self._shared.within(now, span_s) - others))
+
+    def in_line(self, verb: Verb) -> int:
+        """How many calls of this class wait for their turn."""
+        return len(self._waiting[verb])
 
     @property
     def waiting(self) -> int:
@@ -82,9 +117,15 @@ class Gate:
         now = trio.current_time()
         return min(self._shared.rate(now), self._buckets[verb].rate(now))
 
+    @property
+    def slowest(self) -> float:
+        """Calls per second of the class that is limited most; inf if nothing limits any."""
+        return min(map(self.rate, Verb))
+
     def left_today(self, verb: Verb) -> int | None:
         """How many calls of this class a limit of a day still allows; None if there is none."""
         now = trio.current_time()
+        self._lapse(now)
         left = (self._shared.left_today(now), self._buckets[verb].left_today(now))
         return min((x for x in left if x is not None), default=None)
 
@@ -93,14 +134,20 @@ class Gate:
 
         Cancelled, it takes none. A call that comes later than 5 s, or never, blocks nobody.
         """
-        await self.enter(verb)
+        taken_at = await self.enter(verb)
         self._in_flight -= 1
-        self._promised.append(trio.current_time() + _PROMISED_FOR_S)
+        self._promised.append(_Promise(verb, taken_at))
 
-    def enter_promised(self) -> None:
+    def enter_promised(self, verb: Verb) -> None:
         """Enter with a turn that was taken before."""
-        if self._promised:
-            self._promised.popleft()
+        now = trio.current_time()
+        self._lapse(now)
+        promise = next((one for one in self._promised if one.verb is verb), None)
+        if promise is not None:
+            self._promised.remove(promise)
+        else:
+            for bucket in (self._shared, self._buckets[verb]):
+                bucket.count_today(now)
         self._in_flight += 1
 
     def enter_at_once(self, verb: Verb) -> bool:
@@ -125,11 +172,14 @@ class Gate:
         self._deal()
         self._rouse_keeper()
 
-    async def enter(self, verb: Verb, *, ahead: bool = False) -> None:
+    async def enter(self, verb: Verb, *, ahead: bool = False) -> float:
         """Wait for a turn and enter; `leave` must follow. Cancelled, it takes none.
 
         Args:
             ahead: go before those of the class that wait already.
+
+        Returns:
+            When the turn was dealt, on Trio's clock.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         ticket = _Ticket(verb)
@@ -137,7 +187,7 @@ class Gate:
         self._deal()
         if ticket.granted:
             await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+            return ticket.granted_at
         self._rouse_keeper()
         try:
             await self._wait(ticket)
@@ -146,6 +196,7 @@ class Gate:
             raise
         finally:
             self._pass_on(ticket)
+        return ticket.granted_at
 
     def note_past(self, verb: Verb, times: Iterable[float]) -> None:
         """Count earlier calls, at times of Trio's clock, against the limits of a day."""
@@ -157,10 +208,17 @@ class Gate:
         """A call of this class was refused for its rate; see `Bucket.refused`."""
         now = trio.current_time()
         self._refused_at[verb] = now
-        self._buckets[verb].refused(now, sent_at=sent_at, pause_s=pause_s)
         others = (at for other, at in self._refused_at.items() if other is not verb)
         if max(others) > now - _SHARED_WITHIN_S:
+            self._buckets[verb].not_taken(now)
             self._shared.refused(now, sent_at=sent_at, pause_s=pause_s)
+            for bucket in self._buckets.values():
+                bucket.unlearn()
+            return
+        self._shared.not_taken(now)
+        # It may be the calls of all classes that were too many, and its own only a few of them.
+        total = max(1.0, self._shared.recent_rate(now))
+        self._buckets[verb].refused(now, sent_at=sent_at, pause_s=pause_s, at_least=total)
 
     def accepted(self, verb: Verb, *, sent_at: float) -> None:
         """A call of this class was not refused for its rate."""
@@ -212,22 +270,32 @@ class Gate:
             self._buckets[verb].take(now)
             self._in_flight += 1
             ticket.granted = True
+            ticket.granted_at = now
             ticket.called.set()
 
     def _next_at(self) -> float:
         """When the next turn can be dealt; inf if nobody waits."""
         now = trio.current_time()
+        self._lapse(now)  # before what it gives back is reckoned
         delays = [self._buckets[verb].delay(now) for verb, line in self._waiting.items() if line]
         wait = max(self._shared.delay(now), min(delays, default=math.inf))
-        return max(now + wait, self._full_until(now))
+        at = max(now + wait, self._full_until(now))
+        # A promise that lapses gives its turn of the day to who waits for the next day.
+        return min(at, self._promised[0].lapses_at) if self._promised and delays else at
 
     def _full_until(self, now: float) -> float:
         """Until when no connection is free, unless a call leaves; -inf if one is."""
-        while self._promised and self._promised[0] <= now:
-            self._promised.popleft()
+        self._lapse(now)
         if self._in_flight + len(self._promised) < self._at_once:
             return -math.inf
-        return self._promised[0] if self._promised else math.inf
+        return self._promised[0].lapses_at if self._promised else math.inf
+
+    def _lapse(self, now: float) -> None:
+        """Forget the promises whose calls have not come."""
+        while self._promised and self._promised[0].lapses_at <= now:
+            promise = self._promised.popleft()
+            for bucket in (self._shared, self._buckets[promise.verb]):
+                bucket.uncount_today(promise.taken_at)
 
     def _rouse_keeper(self) -> None:
         """Wake the keeper if a turn may come sooner than it knows."""

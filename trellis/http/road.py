@@ -4,40 +4,33 @@ import random as random_
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import attrs
-import httpx
 import trio
 
-from trellis import __version__
 from trellis.errors import AnswerLostError, CloudError, MisconfiguredError, UnreachableError
 from trellis.http.body import BodyError, read_body
 from trellis.http.buckets import RatePlan
 from trellis.http.counts import CallCount, CallKey
-from trellis.http.message import Answer, Call, Verb
+from trellis.http.httpx_wire import Transport, wire_of
+from trellis.http.message import Answer, Call, Headers, Verb
 from trellis.http.rates import Rates
 from trellis.http.retry_after import retry_after
+from trellis.http.wire import (
+    NotSentError,
+    Progress,
+    UnwritableError,
+    UselessHeaderError,
+    UselessUrlError,
+    WireError,
+)
 
 MOST_TRIES: Final = 3
 _FIRST_WAIT_S: Final = 0.5
-_CONNECT_S: Final = 15.0
 _CLOSE_WITHIN_S: Final = 1.0
 _WORTH_A_RETRY: Final = frozenset({429, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_NOT_SENT: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-)
-_HEADERS: Final = {
-    "User-Agent": f"trellis/{__version__}",
-    "Accept": "*/*",
-    "Accept-Encoding": "gzip, deflate",
-}
 
 
 class Road:
@@ -47,7 +40,7 @@ class Road:
 
     Args:
         cloud: the account's name, for messages.
-        transport: carries the calls.
+        transport: carries the calls: a wire, or any transport of httpx.
         plan: what is known of the cloud's rate limits.
         at_once: how many calls to one service may be in flight; as many as the transport has
             lanes, so that calls wait for their turn here, where deletions come first.
@@ -58,7 +51,7 @@ class Road:
     def __init__(
         self,
         cloud: str,
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport,
         *,
         plan: RatePlan | None = None,
         at_once: int = 20,
@@ -66,13 +59,13 @@ class Road:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.cloud = cloud
-        self._transport = transport
+        self._wire = wire_of(transport)
         self._rates = Rates(RatePlan() if plan is None else plan, at_once)
         self._random = random
         self._wall = wall
-        self._counts: dict[CallKey, CallCount] = {}
+        self._counts: dict[tuple[str, str, str, str], CallCount] = {}
 
-    def beside(self, transport: httpx.AsyncBaseTransport) -> "Road":
+    def beside(self, transport: Transport) -> "Road":
         """Another road of the same account, on wires of its own: turns and counts are shared."""
         road = Road(self.cloud, transport, random=self._random, wall=self._wall)
         road._rates = self._rates
@@ -81,8 +74,8 @@ class Road:
 
     @property
     def counts(self) -> Mapping[CallKey, CallCount]:
-        """Tries made so far and their seconds, by kind; grows while you hold it."""
-        return self._counts
+        """Tries made so far and their seconds, by kind."""
+        return {CallKey(*kind): count for kind, count in self._counts.items()}
 
     def waiting(self, service: str) -> int:
         """How many calls wait for their turn at a service."""
@@ -91,6 +84,22 @@ class Road:
     def rate(self, service: str, verb: Verb) -> float:
         """Calls per second allowed now, as learnt; inf if nothing limits them."""
         return self._rates.gate(service).rate(verb)
+
+    def delay(self, service: str, verb: Verb) -> float:
+        """Seconds until such a call may go if none waits; see `Gate.delay`."""
+        return self._rates.gate(service).delay(verb)
+
+    def within(self, service: str, verb: Verb, span_s: float) -> float:
+        """About how many such calls may go in the next *span_s* seconds; see `Gate.within`."""
+        return self._rates.gate(service).within(verb, span_s)
+
+    def in_line(self, service: str, verb: Verb) -> int:
+        """How many such calls wait for their turn."""
+        return self._rates.gate(service).in_line(verb)
+
+    def slowest(self, service: str) -> float:
+        """Calls per second of the class that is limited most now; inf if nothing limits any."""
+        return self._rates.gate(service).slowest
 
     def left_today(self, service: str, verb: Verb) -> int | None:
         """How many such calls a limit of a day still allows; None if there is no such limit."""
@@ -104,7 +113,8 @@ class Road:
         """Wait for the turn of a call and take it; then send it with ``turn_taken``.
 
         Turns of a class come in the order they were asked for. Cancelled, it takes none. The
-        call should follow within 5 s, as a connection is kept for it that long.
+        call should follow within 5 s: a connection is kept for it that long, and so long it counts
+        against a limit of a day.
         """
         await self._rates.gate(service).turn(verb)
 
@@ -131,7 +141,7 @@ class Road:
         """
         gate = self._rates.gate(call.service)
         if call.turn_taken:
-            gate.enter_promised()
+            gate.enter_promised(call.verb)
         elif not gate.enter_at_once(call.verb):
             await gate.enter(call.verb, ahead=call.ahead)
         deadline = trio.current_time() + call.budget_s
@@ -188,99 +198,65 @@ class Road:
         return answer
 
     async def _exchange(self, call: Call, deadline: float) -> Answer:
-        progress = _Progress()
-        request = self._request(call, progress)
+        progress = Progress()
         answer: Answer | None = None
         try:
             with trio.move_on_at(deadline):
-                answer = await self._carry(call, request)
-        except _NOT_SENT as error:
+                answer = await self._carry(call, progress)
+        except NotSentError as error:
             raise self._unreachable(call, error) from error
-        except httpx.UnsupportedProtocol as error:
+        except UselessUrlError as error:
             raise MisconfiguredError(
-                f"the URL has no scheme that can be used: {_origin(call.url)}. "
-                "It must begin with https:// or http://",
+                f"the URL cannot be used: {error}", cloud=self.cloud, call=call.name
+            ) from error
+        except UselessHeaderError:
+            raise MisconfiguredError(
+                "a header of the call has characters that HTTP does not know",
                 cloud=self.cloud,
                 call=call.name,
-            ) from error
-        except httpx.LocalProtocolError as error:
+            ) from None
+        except UnwritableError as error:
             # Its text quotes the header it dislikes, which may be the token.
             raise AnswerLostError(
                 f"the call to {_origin(call.url)} could not be written as HTTP",
                 cloud=self.cloud,
                 call=call.name,
             ) from error
-        except (httpx.TransportError, BodyError) as error:
+        except (WireError, BodyError) as error:
             raise AnswerLostError(
                 f"the answer of {_origin(call.url)} was lost: {_words(error)}",
                 cloud=self.cloud,
                 call=call.name,
             ) from error
-        except (ValueError, OverflowError) as error:
-            # What a resolver or a socket says of a host or a port that cannot be.
-            if not progress.certainly_not_sent:
-                raise
-            raise self._useless_url(call, str(error)) from error
         if answer is None:
             raise self._too_late(call, progress)
         return answer
 
-    async def _carry(self, call: Call, request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
+    async def _carry(self, call: Call, progress: Progress) -> Answer:
+        came = await self._wire.send(call, progress)
+        headers = Headers(came.headers)
         try:
-            body = await read_body(response)
+            body = await read_body(came.body, headers.get("content-encoding", ""))
         finally:
-            if not response.is_closed:
+            if came.close is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_WITHIN_S):
-                    await response.aclose()
+                    await came.close()
+        delay = retry_after(headers, body, now=self._wall()) if came.status >= 400 else None
         return Answer(
-            status=response.status_code,
-            headers=response.headers,
+            status=came.status,
+            headers=headers,
             body=body,
-            retry_after_s=(
-                retry_after(response.headers, body, now=self._wall())
-                if response.status_code >= 400
-                else None
-            ),
+            retry_after_s=delay,
             cloud=self.cloud,
             call=call.name,
         )
 
-    def _request(self, call: Call, progress: "_Progress") -> httpx.Request:
-        try:
-            return httpx.Request(
-                call.method,
-                _parsed(call.url, tuple((call.params or {}).items())),
-                headers={**_HEADERS, **call.headers},
-                content=call.content,
-                extensions={
-                    "trace": progress.trace,
-                    "timeout": {"connect": min(_CONNECT_S, call.budget_s)},
-                },
-            )
-        except httpx.InvalidURL as error:
-            raise self._useless_url(call, str(error)) from error
-        except UnicodeEncodeError:
-            raise MisconfiguredError(
-                "a header of the call has characters that HTTP does not know",
-                cloud=self.cloud,
-                call=call.name,
-            ) from None  # it holds the header, which may be the token
-
-    def _useless_url(self, call: Call, why: str) -> MisconfiguredError:
-        return MisconfiguredError(
-            f"the URL cannot be used: {why}", cloud=self.cloud, call=call.name
-        )
-
     def _count(self, call: Call, outcome: str, began: float) -> None:
-        key = CallKey(
-            service=call.service,
-            method=call.method,
-            path_label=call.path_label,
-            outcome=outcome,
-        )
-        seconds = trio.current_time() - began
-        self._counts[key] = self._counts.get(key, CallCount()).and_one(seconds)
+        kind = (call.service, call.method, call.path_label, outcome)
+        count = self._counts.get(kind)
+        if count is None:
+            count = self._counts[kind] = CallCount()
+        count.add(trio.current_time() - began)
 
     def _unreachable(self, call: Call, error: Exception) -> UnreachableError:
         where = _origin(call.url)
@@ -293,7 +269,7 @@ class Road:
             text = f"no connection to {where}: {_words(error)}"
         return UnreachableError(text, cloud=self.cloud, call=call.name)
 
-    def _too_late(self, call: Call, progress: "_Progress") -> CloudError:
+    def _too_late(self, call: Call, progress: Progress) -> CloudError:
         where = _origin(call.url)
         if progress.certainly_not_sent:
             return UnreachableError(
@@ -320,33 +296,6 @@ class Road:
         )
 
 
-@attrs.define
-class _Progress:
-    """How far a try has come, from what the transport reports to httpx's ``trace`` extension.
-
-    A transport that reports nothing (a simulated one) may have sent the call from the start.
-    """
-
-    certainly_not_sent: bool = False
-
-    async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
-        if event in ("lane.wait.started", "connection.connect_tcp.started"):
-            self.certainly_not_sent = True
-        elif event.endswith(".send_request_headers.started"):
-            self.certainly_not_sent = False
-
-
-@lru_cache(maxsize=2048)
-def _parsed(url: str, params: tuple[tuple[str, str], ...]) -> httpx.URL:
-    """The URL with its query; kept, as parsing takes longer than all else about a request.
-
-    Raises:
-        httpx.InvalidURL: it cannot be used.
-    """
-    parsed = httpx.URL(url)
-    return parsed.copy_merge_params(dict(params)) if params else parsed
-
-
 def _is_certificate_trouble(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -358,7 +307,7 @@ def _is_certificate_trouble(error: BaseException | None) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    """The error's own text, or that of what caused it: httpx's is often empty."""
+    """The error's own text, or that of what caused it: its own is often empty."""
     cause: BaseException | None = error
     while cause is not None:
         if str(cause):

@@ -9,6 +9,7 @@ import attrs
 import httpx
 
 from trellis.errors import ConfigError
+from trellis.http.httpx_wire import Transport
 from trellis.http.lanes import LaneTransport
 
 
@@ -36,7 +37,8 @@ class TransportSettings:
     idle_s: float = 30.0
 
 
-TransportFactory: TypeAlias = Callable[[TransportSettings], httpx.AsyncBaseTransport]
+TransportFactory: TypeAlias = Callable[[TransportSettings], Transport]
+"""Makes the wires of one account, which are closed with ``aclose``."""
 
 
 def lane_transports() -> TransportFactory:

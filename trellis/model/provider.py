@@ -28,6 +28,25 @@ class Tombstone:
 
 
 @attrs.frozen(kw_only=True)
+class Ceiling:
+    """Where a cloud refused though by its figures there was room.
+
+    Attributes:
+        quota: the project and region, as `trellis.control.quota.quota_name` names it.
+        resource: what was short.
+        most: so much of it all together use.
+        told: the limit that the cloud tells; None if it tells none, or that there is none.
+        at: when it was refused last, in UTC seconds.
+    """
+
+    quota: str
+    resource: str
+    most: int
+    told: int | None
+    at: float
+
+
+@attrs.frozen(kw_only=True)
 class ProviderRecord:
     """The durable part of a provider.
 
@@ -41,6 +60,7 @@ class ProviderRecord:
         condemned: external ids of leaks that a person has ordered to be deleted.
         tombstones: leaked servers and what they had, kept for 7 days.
         breakers: those over its launches that are not closed.
+        ceilings: of the quota it draws on.
     """
 
     name: str
@@ -51,6 +71,7 @@ class ProviderRecord:
     condemned: tuple[str, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
     breakers: tuple[BreakerRecord, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +107,10 @@ class StoreMeta:
     Attributes:
         deployment: whose store this is.
         next_node: the number of the next node; it only rises.
+        lost: so many commits of another store were known to be missing when this one was made in
+            its place; 0 once that has been taken account of.
     """
 
     deployment: str
     next_node: int = 1
+    lost: int = 0

@@ -5,6 +5,8 @@ Unlimited and unknown are values of their own, never numbers: nothing is subtrac
 """
 
 import math
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Final
 
 import attrs
@@ -65,7 +67,20 @@ class Resources:
         )
 
 
+_NOTHING: Final = Resources()
+
+
+def total(sizes: Iterable[Resources]) -> Resources:
+    """What these come to together."""
+    found: Resources | None = None
+    for size in sizes:
+        found = size if found is None else found + size
+    return _NOTHING if found is None else found
+
+
 RESOURCE_NAMES: Final = tuple(field.name for field in attrs.fields(Resources))
+_FIGURES: Final = attrgetter(*RESOURCE_NAMES)
+_NO_LIMITS: Final = (UNKNOWN,) * len(RESOURCE_NAMES)
 
 
 @attrs.frozen(kw_only=True)
@@ -82,13 +97,17 @@ class Limits:
 
     def short_of(self, used: Resources, wanted: Resources) -> tuple[str, ...]:
         """Name each thing of which *wanted* on top of *used* would be too much."""
-        return tuple(
-            name
-            for name in RESOURCE_NAMES
-            if (limit := getattr(self, name)) is not None
-            and getattr(wanted, name) > 0
-            and getattr(used, name) + getattr(wanted, name) > limit
-        )
+        limits = _FIGURES(self)
+        if limits == _NO_LIMITS:
+            return ()
+        short = []
+        for name, limit in zip(RESOURCE_NAMES, limits, strict=True):
+            if limit is None:
+                continue
+            more = getattr(wanted, name)
+            if more > 0 and getattr(used, name) + more > limit:
+                short.append(name)
+        return tuple(short)
 
 
 @attrs.frozen(kw_only=True)

@@ -107,6 +107,10 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
                 id=event_id, at=at, type=f"lease.{step}", subject=after.request_id,
                 about=after.nodes, why=change.why,
             )  # fmt: skip
+        case ProviderRecord() if isinstance(before, ProviderRecord) and after == attrs.evolve(
+            before, ceilings=after.ceilings
+        ):
+            return None  # what is learnt of a quota is no step of anybody's
         case ProviderRecord() if moved := _moved(before, after):
             breaker, step = moved
             return Event(

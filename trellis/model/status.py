@@ -95,6 +95,26 @@ class BudgetStatus:
 
 
 @attrs.frozen(kw_only=True)
+class QuirkStatus:
+    """One way in which a provider's cloud is not stock, and how that is known.
+
+    Attributes:
+        value: as text; "" where a method is overridden.
+        stock: what a stock cloud does instead; "" where stock has no word on it.
+        sure: documented, run, inferred or unverified.
+    """
+
+    name: str
+    value: str
+    does: str
+    stock: str
+    evidence: str
+    era: str
+    check: str
+    sure: str
+
+
+@attrs.frozen(kw_only=True)
 class ProviderStatus:
     """One provider: its health and why, its pools, and the counts that matter."""
 
@@ -116,6 +136,8 @@ class ProviderStatus:
     """``report``, ``delete``, or ``stopped: …`` with the alarm."""
     api_calls: Mapping[str, int]
     """Calls since the start, by service and verb."""
+    quirks: tuple[QuirkStatus, ...] = ()
+    """In what its cloud is not stock, as far as the type's profile says."""
 
 
 @attrs.frozen(kw_only=True)

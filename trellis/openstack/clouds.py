@@ -37,6 +37,7 @@ def read_clouds(
     *,
     cwd: Path | None = None,
     home: Path | None = None,
+    profiles: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> "Clouds":
     """Search the files and read them.
 
@@ -44,6 +45,7 @@ def read_clouds(
         environ: default the process's; ``OS_*`` variables may describe a cloud of their own.
         cwd: default the process's.
         home: the user's home folder; default the process's.
+        profiles: more of them, by name, before those that come with this package.
 
     Raises:
         ConfigError: a file has a fault.
@@ -53,15 +55,28 @@ def read_clouds(
     clouds = find("clouds", folders, first=environ.get("OS_CLIENT_CONFIG_FILE"))
     secure = find("secure", folders, first=environ.get("OS_CLIENT_SECURE_FILE"))
     public = find("clouds-public", folders)
-    return Clouds(environ, clouds=clouds, secure=secure, public=public)
+    return Clouds(
+        environ,
+        clouds=clouds,
+        secure=secure,
+        public=public,
+        profiles={**PROFILES, **(profiles or {})},
+    )
 
 
 class Clouds:
     """One reading of the files; made by `read_clouds`."""
 
     def __init__(
-        self, environ: Mapping[str, str], *, clouds: Found, secure: Found, public: Found
+        self,
+        environ: Mapping[str, str],
+        *,
+        clouds: Found,
+        secure: Found,
+        public: Found,
+        profiles: Mapping[str, Mapping[str, Any]] = PROFILES,
     ) -> None:
+        self._profiles = profiles
         self._found = (clouds, secure, public)
         self._files = tuple(found.file for found in (secure, clouds) if found.file)
         self._entries: dict[str, dict[str, Any]] = {}
@@ -91,13 +106,16 @@ class Clouds:
         """
         return tuple(dict.fromkeys(path for found in self._found for path in found.candidates))
 
-    def get(self, name: str | None = None, region: str | None = None) -> CloudConfig:
+    def get(
+        self, name: str | None = None, region: str | None = None, *, profile: str | None = None
+    ) -> CloudConfig:
         """One cloud, in one of its regions.
 
         Args:
             name: None for the default: ``OS_CLOUD``, the cloud of the environment, or the only
                 one there is.
             region: compared exactly; None for the entry's first.
+            profile: of an entry that names none, and no ``auth_url``.
 
         Raises:
             ConfigError: there is no such cloud or region, or its entry has a fault.
@@ -113,22 +131,28 @@ class Clouds:
         entry = cloudentry.Entry(
             name=name,
             values=self._entries[name],
-            profile=self._profile(name, self._entries[name]),
+            profile=self._profile(name, self._entries[name], profile),
             files=self._files,
         )
         return entry.read(region or "")
 
-    def _profile(self, name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the entry's vendor profile says; {} if it names none."""
+    def _profile(
+        self, name: str, entry: Mapping[str, Any], default: str | None
+    ) -> Mapping[str, Any]:
+        """What the entry's vendor profile says; {} if it has none."""
         wanted = entry.get("profile") or entry.get("cloud")
+        if not wanted:
+            auth = entry.get("auth")
+            at_home = isinstance(auth, Mapping) and ("auth_url" in auth or "auth-url" in auth)
+            wanted = None if at_home else default
         if not wanted:
             return {}
         if wanted in self._public:
             return self._public[wanted]
-        if wanted in PROFILES:
-            return PROFILES[wanted]
+        if wanted in self._profiles:
+            return self._profiles[wanted]
         key = "profile" if entry.get("profile") else "cloud"
-        there = _near(str(wanted), [*self._public, *PROFILES])
+        there = _near(str(wanted), [*self._public, *self._profiles])
         raise ConfigError(
             [
                 f"{cloudentry.place(self._files, name, key)}: clouds.{name}.{key}: there is no "

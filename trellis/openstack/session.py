@@ -53,7 +53,7 @@ class Session:
         self._region = region
         self._interface = interface
         self._overrides = dict(overrides or {})
-        self._endpoints: tuple[int, dict[str, str]] = (-1, {})
+        self._known = _Known(generation=-1)
         self._led_nowhere: dict[str, int] = {}
 
     @property
@@ -108,19 +108,13 @@ class Session:
                 (AuthError, …) or the catalog (MisconfiguredError) fail.
         """
         content = None if json is None else msgspec.json.encode(json)
-        headers = {"Accept": "application/json"}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        if microversion is not None:
-            headers.update(_microversion(service, microversion))
-
         access = await self._account.token()
         call = Call(
             service=service,
             method=method,
             url=self._url(access, service, path),
             path_label=label,
-            headers={**headers, "X-Auth-Token": access.token},
+            headers=self._headers(access, service, microversion, content is not None),
             params=params,
             content=content,
             budget_s=DEFAULT_BUDGET_S if budget_s is None else budget_s,
@@ -143,7 +137,7 @@ class Session:
                 again = attrs.evolve(
                     call,
                     url=url,
-                    headers={**headers, "X-Auth-Token": access.token},
+                    headers=self._headers(access, service, microversion, content is not None),
                     turn_taken=False,
                 )
                 answer = await self._road.send(again)
@@ -180,11 +174,14 @@ class Session:
             CloudError: as for `request`.
         """
         access = await self._account.token()
-        return SessionHome(
-            project_id=access.project_id,
-            region=self._region or next(iter(catalog.regions(access.catalog)), ""),
-            endpoint=self._endpoint(access, "compute"),
-        )
+        known = self._of(access)
+        if known.home is None:
+            known.home = SessionHome(
+                project_id=access.project_id,
+                region=self._region or next(iter(catalog.regions(access.catalog)), ""),
+                endpoint=self._endpoint(access, "compute"),
+            )
+        return known.home
 
     async def endpoint(self, service: str) -> str:
         """The URL under which a service's calls are made.
@@ -198,10 +195,7 @@ class Session:
         return self._endpoint(access, service) + path
 
     def _endpoint(self, access: Access, service: str) -> str:
-        generation, known = self._endpoints
-        if generation != access.generation:
-            known = {}
-            self._endpoints = (access.generation, known)
+        known = self._of(access).endpoints
         if service not in known:
             try:
                 known[service] = catalog.endpoint(
@@ -218,6 +212,37 @@ class Session:
                 self._account.doubt(access)
                 raise
         return known[service]
+
+    def _headers(
+        self, access: Access, service: str, microversion: str | None, with_body: bool
+    ) -> Mapping[str, str]:
+        known = self._of(access).headers
+        kind = (service, microversion, with_body)
+        if kind not in known:
+            headers = {"Accept": "application/json", "X-Auth-Token": access.token}
+            if with_body:
+                headers["Content-Type"] = "application/json"
+            if microversion is not None:
+                headers.update(_microversion(service, microversion))
+            known[kind] = headers
+        return known[kind]
+
+    def _of(self, access: Access) -> "_Known":
+        if self._known.generation != access.generation:
+            self._known = _Known(generation=access.generation)
+        return self._known
+
+
+@attrs.define
+class _Known:
+    """What follows from a token, and is the same for all calls with it."""
+
+    generation: int
+    endpoints: dict[str, str] = attrs.field(factory=dict)
+    headers: dict[tuple[str, str | None, bool], dict[str, str]] = attrs.field(
+        factory=dict, repr=False
+    )
+    home: SessionHome | None = None
 
 
 def _microversion(service: str, version: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from trellis.providers.config import (
     OpenStackProviderConfig,
 )
 from trellis.providers.openstack import OpenStackProvider, make_provider
+from trellis.providers.plugin import register_profile
 
 __all__ = [
     "OpenStackLabelConfig",
@@ -19,4 +20,5 @@ __all__ = [
     "OpenStackProvider",
     "OpenStackProviderConfig",
     "make_provider",
+    "register_profile",
 ]

@@ -166,7 +166,7 @@ class Resolver:
         return PoolPlace(
             networks=networks,
             security_groups=security_groups,
-            zones=_pool_zones(pool, zones),
+            zones=_pool_zones(pool, zones, self.quirks.zones),
             floats=self._floats(pool, networks),
         )
 
@@ -236,10 +236,14 @@ class Resolver:
         return label.volume_size
 
 
-def _pool_zones(pool: OpenStackPoolConfig, zones: Sequence[str] | None) -> tuple[str, ...]:
-    """The configured zones that are there, else all; zones nobody shows are taken on trust."""
+def _pool_zones(
+    pool: OpenStackPoolConfig, zones: Sequence[str] | None, usable: Sequence[str]
+) -> tuple[str, ...]:
+    """The configured zones that are there, else all *usable*; zones nobody shows are trusted."""
     if not pool.availability_zones:
-        return tuple(zones or ())
+        if zones is None:
+            return tuple(usable)
+        return tuple(zone for zone in zones if not usable or zone in usable)
     if zones is None:
         return pool.availability_zones
     there = tuple(zone for zone in pool.availability_zones if zone in zones)

@@ -24,7 +24,7 @@ from trellis.openstack.faults import error_from_fault
 from trellis.openstack.image import Image
 from trellis.openstack.network import Network
 from trellis.openstack.quirks import STOCK, Quirks
-from trellis.openstack.session import Session
+from trellis.openstack.session import Session, SessionHome
 from trellis.openstack.volume import BlockStorage
 from trellis.providers.addresses import choose_addresses
 from trellis.providers.config import OpenStackProviderConfig
@@ -96,6 +96,7 @@ class OpenStackProvider:
         self.compute = Compute(session, self.quirks.compute_microversion, config.api_timeout)
         self.network = Network(session, config.api_timeout)
         self.image = Image(session, config.api_timeout)
+        self._home: tuple[SessionHome, Home] | None = None
         self._facts: NetworkFacts | None = None
         self._reading = trio.Lock()
         self._found: dict[tuple[str, str], Resolved] | None = None
@@ -130,7 +131,10 @@ class OpenStackProvider:
     async def home(self) -> Home:
         """Project, region and compute endpoint of the present token."""
         home = await self.session.home()
-        return Home(project_id=home.project_id, region=home.region, endpoint=home.endpoint)
+        if self._home is None or self._home[0] is not home:
+            ours = Home(project_id=home.project_id, region=home.region, endpoint=home.endpoint)
+            self._home = (home, ours)
+        return self._home[1]
 
     # --------------------------------------------------------------------- what there is
 
@@ -449,5 +453,6 @@ class OpenStackProvider:
 
 
 def make_provider(config: OpenStackProviderConfig, context: ProviderContext) -> OpenStackProvider:
-    """Make the stock provider of a configuration; does no I/O."""
-    return OpenStackProvider(config, context.session, context.deployment)
+    """Make the stock provider of a configuration, with the quirks of its type; does no I/O."""
+    quirks = None if context.profile is None else context.profile.settings
+    return OpenStackProvider(config, context.session, context.deployment, quirks=quirks)

@@ -1,7 +1,10 @@
-"""The built-in plugin: the stock provider comes in through the same door as everybody's."""
+"""The built-in plugin, and how a cloud that is data only is registered: by everybody's door."""
 
+from trellis.errors import PluginError
+from trellis.openstack.profile import CloudProfile
 from trellis.providers.config import OpenStackProviderConfig
-from trellis.providers.openstack import make_provider
+from trellis.providers.openstack import OpenStackProvider, make_provider
+from trellis.spi.config import with_defaults
 from trellis.spi.hooks import hookimpl
 from trellis.spi.registry import ProviderRegistry
 
@@ -10,3 +13,20 @@ from trellis.spi.registry import ProviderRegistry
 def trellis_register_providers(register: ProviderRegistry) -> None:
     """Register the type ``openstack``."""
     register.add("openstack", make_provider, OpenStackProviderConfig)
+
+
+def register_profile(register: ProviderRegistry, profile: CloudProfile) -> None:
+    """Register the stock provider under a profile's name, with its quirks and defaults.
+
+    Raises:
+        PluginError: the profile lacks something, or overrides a method: that takes a class.
+    """
+    if faults := profile.faults(OpenStackProvider, OpenStackProviderConfig):
+        raise PluginError(f"profile {profile.name!r} cannot be used: {'; '.join(faults)}")
+    if hooks := [quirk.name for quirk in profile.quirks if quirk.name.startswith("hook.")]:
+        raise PluginError(
+            f"profile {profile.name!r} overrides {', '.join(hooks)}: register a provider class"
+        )
+    name = "".join(part.capitalize() for part in profile.name.split("-"))
+    configuration = with_defaults(OpenStackProviderConfig, f"{name}Config", profile.defaults)
+    register.add(profile.name, make_provider, configuration, profile=profile)

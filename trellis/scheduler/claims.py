@@ -99,7 +99,7 @@ class Claims:
     def surplus(self, labels: Sequence[str]) -> Counter[str]:
         """How many nodes of each label would have to go for these to be made."""
         too_many: Counter[str] = Counter()
-        for label, count in Counter(labels).items():
+        for label, count in Counter(labels).items() if self._label_limits else ():
             most = self._label_limits.get(label)
             if most is not None:
                 too_many[label] = max(0, self._there(label) + count - most)
@@ -107,11 +107,18 @@ class Claims:
 
     def labels_never(self, labels: Sequence[str]) -> str:
         """Why so many of a label will never be made; "" if they may."""
-        for label, count in Counter(labels).items():
+        for label, count in Counter(labels).items() if self._label_limits else ():
             most = self._label_limits.get(label)
             if most and count > most:
                 return f"label {label} allows {most} (max-servers), {count} wanted"
         return ""
+
+    def label_room(self, labels: Iterable[str]) -> tuple[tuple[int, int], ...]:
+        """Of each of these labels that has a limit, how many there are and may be."""
+        if not self._label_limits:
+            return ()
+        limited = [label for label in dict.fromkeys(labels) if label in self._label_limits]
+        return tuple((self._there(label), self._label_limits[label]) for label in limited)
 
     def take_labels(self, labels: Iterable[str]) -> None:
         """Count nodes of these labels as made."""

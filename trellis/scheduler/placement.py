@@ -1,145 +1,173 @@
 """Where a request can go: all its nodes on one provider and in one zone, or not at all."""
 
-from collections.abc import Iterable, Iterator, Sequence
-
-import attrs
+from collections.abc import Iterable, Sequence
 
 from trellis.model.node import Node
-from trellis.model.quota import Resources
+from trellis.model.quota import Resources, total
 from trellis.model.request import NodeRequest
+from trellis.scheduler.answers import Fit, Offered
 from trellis.scheduler.decisions import Launch, Place
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import ProviderView, Snapshot
 from trellis.spi.provider import Offer
 
-
-@attrs.frozen
-class Placing:
-    """One way to serve a request, not yet taken."""
-
-    place: Place
-    offers: tuple[Offer, ...]
-    score: tuple[int, float, str]
+Judged = Sequence[tuple[ProviderView, str]]
+"""Providers, and why each cannot be considered for a request now; "" where it can be, if it
+offers the labels."""
 
 
-def offers_of(provider: ProviderView, labels: Sequence[str]) -> list[Offer] | str:
-    """One offer for each label, of whichever pool has it, or the label that nobody has."""
-    found = []
-    for label in labels:
-        for pool in provider.pools:
-            if label in pool.offers:
-                found.append(pool.offers[label])
-                break
-        else:
-            lacks = [pool.missing[label] for pool in provider.pools if label in pool.missing]
-            return f"{label}: {lacks[0]}" if lacks else f"does not offer {label}"
+def offers_of(provider: ProviderView, labels: tuple[str, ...], room: Room) -> Offered | str:
+    """What a provider offers for labels, or the label that nobody there has."""
+    known, about = room.answers(provider).offered, (provider.name, labels)
+    if (found := known.get(about)) is None:
+        found = known[about] = _offers_of(provider, labels)
     return found
 
 
-def out_of_question(request: NodeRequest, provider: ProviderView, now: float) -> str:
-    """Why this provider cannot be considered for this request now; "" if it can."""
+def _offers_of(provider: ProviderView, labels: tuple[str, ...]) -> Offered | str:
+    everywhere = {label: _pools_offers(provider, label) for label in labels}
+    for label, offers in everywhere.items():
+        if not offers:
+            lacks = [pool.missing[label] for pool in provider.pools if label in pool.missing]
+            return f"{label}: {lacks[0]}" if lacks else f"does not offer {label}"
+    zones = [{zone for offer in offers for zone in offer.zones} for offers in everywhere.values()]
+    named = [those for those in zones if those]
+    return Offered(
+        offers=tuple(everywhere[label][0] for label in labels),
+        # A label that names no zone goes anywhere; with no zone in common there is no place.
+        zones=tuple(sorted(set.intersection(*named))) if named else (None,),
+        alike=all(
+            set(offer.zones) == those
+            for offers, those in zip(everywhere.values(), zones, strict=True)
+            for offer in offers
+        ),
+    )
+
+
+def _pools_offers(provider: ProviderView, label: str) -> list[Offer]:
+    return [pool.offers[label] for pool in provider.pools if label in pool.offers]
+
+
+def judged(request: NodeRequest, snapshot: Snapshot, room: Room) -> Judged:
+    """Each provider, and why it cannot be considered for *request* now, whatever it offers."""
     wanted = request.ask.provider
-    if wanted is not None and wanted != provider.name:
-        return f"the request insists on provider {wanted}"
-    for declined in request.declined:
-        if declined.provider == provider.name and declined.holds(now):
-            return declined.reason
-    if provider.closed:
-        return provider.closed  # it may not know yet what it offers
-    offered = offers_of(provider, request.ask.labels)
-    return offered if isinstance(offered, str) else ""
+    declined = {d.provider: d.reason for d in reversed(request.declined) if d.holds(snapshot.now)}
+    found = []
+    for provider in room.providers:
+        name = provider.name
+        if wanted is not None and wanted != name:
+            found.append((provider, f"the request insists on provider {wanted}"))
+        else:
+            # One that is closed may not know yet what it offers.
+            found.append((provider, declined.get(name) or provider.closed))
+    return found
 
 
-def best_place(request: NodeRequest, snapshot: Snapshot, room: Room) -> Placing | dict[str, str]:
+def best_place(
+    request: NodeRequest, providers: Judged, snapshot: Snapshot, room: Room
+) -> Fit | dict[str, str]:
     """The best way to serve *request* now; or, by provider, why there is none.
 
     Fewest launches first (a ready node beats a new one), then the most quota left.
     """
-    best: Placing | None = None
+    best: Fit | None = None
     refusals: dict[str, str] = {}
-    tenant, count = request.ask.tenant, len(request.ask.labels)
-    own = room.claims.tenant_short(tenant, Resources(instances=count))
-    for name in sorted(snapshot.providers):
-        provider = snapshot.providers[name]
-        if reason := out_of_question(request, provider, snapshot.now):
-            refusals[name] = reason
+    tenant, labels = request.ask.tenant, request.ask.labels
+    wanted, claims = room.wanted(labels), room.claims
+    own = claims.tenant_short(tenant, Resources(instances=len(labels)))
+    for provider, out in providers:
+        name = provider.name
+        if out:
+            refusals[name] = out
             continue
         if own:
-            refusals[name] = own
+            offered = offers_of(provider, labels, room)
+            refusals[name] = offered if isinstance(offered, str) else own
             continue
-        found = place_on(request, provider, snapshot, room)
+        known = room.answers(provider).fits
+        if (found := known.get((name, wanted))) is None:
+            found = known[name, wanted] = _fit_on(labels, provider, snapshot, room)
         if isinstance(found, str):
             refusals[name] = found
+        elif too_much := claims.tenant_short(tenant, found.size):
+            refusals[name] = too_much
         elif best is None or found.score < best.score:
             best = found
     return best if best is not None else refusals
 
 
-def place_on(
-    request: NodeRequest, provider: ProviderView, snapshot: Snapshot, room: Room
-) -> Placing | str:
-    """Serve *request* on this provider, in its best zone, or say why that cannot be."""
-    labels = request.ask.labels
-    offered = offers_of(provider, labels)
+def place_of(request: NodeRequest, fit: Fit) -> Place:
+    """The decision to serve *request* like that."""
+    return Place(
+        request=request,
+        provider=fit.provider,
+        az=fit.az,
+        take=fit.take,
+        launch=tuple(
+            Launch(
+                provider=fit.provider,
+                offer=offer,
+                az=fit.az,
+                slot=slot,
+                replaces=None,
+                reason=f"for request {request.id}",
+            )
+            for slot, offer in zip(fit.slots, fit.offers, strict=True)
+        ),
+        reason=f"{fit.provider}: {len(fit.take)} ready, {len(fit.slots)} to launch",
+    )
+
+
+def _fit_on(
+    labels: tuple[str, ...], provider: ProviderView, snapshot: Snapshot, room: Room
+) -> Fit | str:
+    """Have labels served on this provider, in its best zone, or say why that cannot be."""
+    offered = offers_of(provider, labels, room)
     if isinstance(offered, str):
         return offered
     reason = "its labels have no zone in common here"
     first = ""
     best: tuple[int, str | None, dict[int, Node], list[Offer]] | None = None
-    for az in _zones(offered, provider, room):
+    alike = offered.alike and not any(pool.spots_held for pool in provider.pools)
+    tried = set()
+    for az in _by_nodes(offered.zones, provider, room):
         take = _ready_nodes(labels, provider, az, snapshot, room)
-        missing = [labels[slot] for slot in range(len(labels)) if slot not in take]
-        chosen = room.choose_pools(provider, missing, az)
+        slots = tuple(slot for slot in range(len(labels)) if slot not in take)
+        if alike and slots in tried:
+            continue  # what is launched in one zone can as well be in the other
+        tried.add(slots)
+        chosen = room.choose_pools(provider, [labels[slot] for slot in slots], az)
         if isinstance(chosen, str):
             first = first or chosen
-        elif best is None or len(missing) < best[0]:
-            best = len(missing), az, take, chosen
+        elif best is None or len(slots) < best[0]:
+            best = len(slots), az, take, chosen
     if best is None:
         return first or reason
-    _, az, take, chosen = best
-    if own := room.claims.tenant_short(request.ask.tenant, size_of(take.values(), chosen)):
-        return own
-    slots = [slot for slot in range(len(labels)) if slot not in take]
-    place = Place(
-        request=request,
+    launches, az, take, chosen = best
+    return Fit(
         provider=provider.name,
         az=az,
         take=tuple(take.items()),
-        launch=tuple(
-            Launch(
-                provider=provider.name,
-                offer=offer,
-                az=az,
-                slot=slot,
-                replaces=None,
-                reason=f"for request {request.id}",
-            )
-            for slot, offer in zip(slots, chosen, strict=True)
-        ),
-        reason=f"{provider.name}: {len(take)} ready, {len(slots)} to launch",
+        slots=tuple(slot for slot in range(len(labels)) if slot not in take),
+        offers=tuple(chosen),
+        size=size_of(take.values(), chosen),
+        score=(launches, room.fullness(provider), provider.name),
     )
-    return Placing(place, tuple(chosen), (len(slots), room.fullness(provider), provider.name))
 
 
 def size_of(nodes: Iterable[Node], offers: Iterable[Offer]) -> Resources:
     """What these nodes and offers come to together."""
-    total = sum((node.shape.resources for node in nodes), Resources())
-    return sum((offer.shape.resources for offer in offers), total)
+    there = total(node.shape.resources for node in nodes)
+    return total((there, *(offer.shape.resources for offer in offers)))
 
 
-def _zones(offered: Sequence[Offer], provider: ProviderView, room: Room) -> Iterator[str | None]:
-    """The zones all of these offers share, those with the fewest nodes of ours first."""
-    labels = {offer.label for offer in offered}
-    of_label = [
-        {z for pool in provider.pools if x in pool.offers for z in pool.offers[x].zones}
-        for x in sorted(labels)
-    ]
-    if not any(of_label):
-        yield None
-        return
-    # A label that names no zone goes anywhere; with no zone in common there is no place.
-    zones = sorted(set.intersection(*(named for named in of_label if named)))
-    yield from sorted(zones, key=lambda z: (room.zone_nodes(provider, z), z))
+def _by_nodes(
+    zones: Sequence[str | None], provider: ProviderView, room: Room
+) -> Sequence[str | None]:
+    """The zones with the fewest nodes of ours first."""
+    if len(zones) < 2:
+        return zones
+    return sorted(zones, key=lambda z: (room.zone_nodes(provider, z), z or ""))
 
 
 def _ready_nodes(

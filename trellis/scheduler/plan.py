@@ -5,11 +5,13 @@ priority and age, idle nodes come last. Goals in `design.md` §1 settle a disput
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from trellis.model.node import Node, NodeState
 from trellis.model.quota import Resources
 from trellis.model.request import Declined, NodeRequest
+from trellis.scheduler.answers import Fit
+from trellis.scheduler.clearing import make_room
 from trellis.scheduler.decisions import (
     Decision,
     Fail,
@@ -22,7 +24,15 @@ from trellis.scheduler.decisions import (
     Retire,
     RunShort,
 )
-from trellis.scheduler.placement import Placing, best_place, offers_of, out_of_question, size_of
+from trellis.scheduler.memory import Memory
+from trellis.scheduler.placement import (
+    Judged,
+    best_place,
+    judged,
+    offers_of,
+    place_of,
+    size_of,
+)
 from trellis.scheduler.ready import keep_ready
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import (
@@ -42,9 +52,14 @@ ELSEWHERE_S = 60.0
 """So long a place is out of the question after it ran short of room or capacity."""
 
 
-def plan(snapshot: Snapshot) -> Plan:
-    """Decide what to do now. Pure: the same snapshot gives the same plan."""
-    room = Room(snapshot)
+def plan(snapshot: Snapshot, memory: Memory | None = None) -> Plan:
+    """Decide what to do now. Pure: the same snapshot gives the same plan.
+
+    Args:
+        memory: what was found out by passes before, which makes this one cheaper and nothing
+            else; it is added to.
+    """
+    room = Room(snapshot, Memory() if memory is None else memory)
     decisions: list[Decision] = list(_drain(snapshot, room))
     for pending in snapshot.pending:
         decisions.extend(_finish(pending, snapshot, room))
@@ -59,7 +74,7 @@ def _drain(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
     for (owner, _), nodes in sorted(snapshot.idle.items()):
         provider = snapshot.providers.get(owner)
         for node in nodes.values() if provider is not None and provider.draining else ():
-            room.taken.add(node.id)
+            room.use(node)
             yield Retire(node=node, reason=f"{owner} is being drained")
 
 
@@ -92,9 +107,8 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
     elif place.failures >= provider.launch_retries:
         yield give_up(f"{place.failures} launches failed there", None)
     elif place.refusals >= REFUSALS:
-        yield give_up(
-            f"{place.refusals} launches were refused or in doubt there", now + ELSEWHERE_S
-        )
+        many = f"{place.refusals} launches were refused, in doubt or taken back there"
+        yield give_up(many, now + ELSEWHERE_S)
     elif provider.closed or provider.barred:
         yield give_up(provider.closed or provider.barred, now + ELSEWHERE_S)
     else:
@@ -129,7 +143,10 @@ def _finish(pending: PendingView, snapshot: Snapshot, room: Room) -> Iterator[De
             return
         room.unserved = True
         held = room.withheld(provider, labels, place.az)
-        if held is not None and held.left_s > SHORT_PATIENCE_S:
+        hopeless = held is not None and held.left_s > SHORT_PATIENCE_S
+        # With nothing there yet, nothing is lost by going elsewhere at once.
+        slow = room.has_no_turn(provider) and not pending.nodes
+        if hopeless or slow:
             yield give_up(chosen, now + ELSEWHERE_S)
         elif place.short_since is None:
             yield RunShort(request=request, free=doubtful, reason=chosen)
@@ -192,38 +209,41 @@ def _serve_queues(
             # Its tenant has been given something since it took its place in the order.
             heapq.heappush(heads, (now, index, shape))
             continue
-        hopeless = _hopeless(request, snapshot, room)
+        hopeless = _hopeless(request, room)
         if hopeless:
             decisions.append(Fail(request=request, reason=hopeless))
         else:
             # Room only becomes less: what was refused one tenant is refused all without limits.
             alike = None if room.claims.is_limited(request.ask.tenant) else shape[:3]
             known = refused.get(alike) if alike is not None else None
-            found = known or best_place(request, snapshot, room)
+            found: Fit | dict[str, str] = known or {}
+            if not found:
+                providers = judged(request, snapshot, room)
+                found = best_place(request, providers, snapshot, room)
+                if isinstance(found, dict):
+                    decisions.extend(make_room(request, providers, snapshot, room))
+                    if alike is not None:
+                        refused[alike] = found
             if isinstance(found, dict):
                 waits[shape] = found
-                if alike is None or alike not in refused:
-                    decisions.extend(_make_room(request, snapshot, room))
-                if alike is not None:
-                    refused[alike] = found
-                _reserve_if_starving(request, snapshot, room, reserved)
+                if snapshot.now - request.created_at >= snapshot.starve_after_s:
+                    _keep_room(request, judged(request, snapshot, room), room, reserved)
                 continue
-            _take(found, snapshot, room)
-            decisions.append(found.place)
+            _take(request, found, snapshot, room)
+            decisions.append(place_of(request, found))
         if index + 1 < len(queue):
             heapq.heappush(heads, (order(queue[index + 1]), index + 1, shape))
     return waits
 
 
-def _take(found: Placing, snapshot: Snapshot, room: Room) -> None:
-    place = found.place
-    nodes = [node for _, node in place.take]
-    room.taken.update(node.id for node in nodes)
-    room.take(snapshot.providers[place.provider], place.az, found.offers)
-    room.claims.take(place.request.ask.tenant, size_of(nodes, found.offers))
+def _take(request: NodeRequest, found: Fit, snapshot: Snapshot, room: Room) -> None:
+    for _, node in found.take:
+        room.use(node)
+    room.take(snapshot.providers[found.provider], found.az, found.offers)
+    room.claims.take(request.ask.tenant, found.size)
 
 
-def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
+def _hopeless(request: NodeRequest, room: Room) -> str:
     """Why no provider will ever serve this request; "" while one may.
 
     A provider that is closed for now, or declined for a while, may yet.
@@ -233,21 +253,21 @@ def _hopeless(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
     if own := own or room.claims.labels_never(labels):
         return own
     reasons = []
-    for name in sorted(snapshot.providers):
-        provider = snapshot.providers[name]
+    for provider in room.providers:
+        name = provider.name
         if request.ask.provider not in (None, name) or provider.dropped:
             continue
         final = [d for d in request.declined if d.provider == name and d.until is None]
         if final:
             reasons.append(f"{name}: {final[-1].reason}")
             continue
-        offers = offers_of(provider, request.ask.labels)
-        if isinstance(offers, str):
+        offered = offers_of(provider, labels, room)
+        if isinstance(offered, str):
             # A closed provider may not know yet what it offers, and what the cloud lacks now
             # may come: an image, a flavor, a network.
-            if provider.closed or _may_come(provider, request.ask.labels):
+            if provider.closed or _may_come(provider, labels):
                 return ""
-            reasons.append(f"{name}: {offers}")
+            reasons.append(f"{name}: {offered}")
         elif too_much := room.could_ever(provider, labels, tenant):
             reasons.append(f"{name}: {too_much}")
         else:
@@ -264,15 +284,11 @@ def _may_come(provider: ProviderView, labels: Sequence[str]) -> bool:
     )
 
 
-def _reserve_if_starving(
-    request: NodeRequest, snapshot: Snapshot, room: Room, reserved: set[str]
-) -> None:
+def _keep_room(request: NodeRequest, providers: Judged, room: Room, reserved: set[str]) -> None:
     """Keep room for a request that has waited too long, on one provider (P9).
 
     What comes after it in the order of service fills around it; one reservation a provider.
     """
-    if snapshot.now - request.created_at < snapshot.starve_after_s:
-        return
     labels, claims = request.ask.labels, room.claims
     size = Resources(instances=len(labels))
     short = claims.tenant_short(request.ask.tenant, size) or claims.labels_short(labels)
@@ -280,110 +296,14 @@ def _reserve_if_starving(
     claims.take_labels(labels)
     if short:
         return  # room that is kept for whom its own limits hold back serves nobody
-    for name in sorted(snapshot.providers):
-        provider = snapshot.providers[name]
-        if name in reserved or provider.barred:
-            continue
-        if out_of_question(request, provider, snapshot.now):
+    for provider, out in providers:
+        if out or provider.name in reserved or provider.barred:
             continue
         if room.withheld(provider, labels) is not None:
             continue  # room that is kept while a breaker is open serves nobody
-        offers = offers_of(provider, labels)
-        if not isinstance(offers, str) and not room.could_ever(provider, labels):
+        offered = offers_of(provider, labels, room)
+        if not isinstance(offered, str) and not room.could_ever(provider, labels):
             # Always the same one, or what is kept today on one is given away on it tomorrow.
-            reserved.add(name)
-            room.reserve(provider, offers)
+            reserved.add(provider.name)
+            room.reserve(provider, labels, offered.offers)
             return
-
-
-def _make_room(request: NodeRequest, snapshot: Snapshot, room: Room) -> Iterator[Decision]:
-    """Delete idle nodes in the way of a request, where that is enough for it to fit.
-
-    Nodes kept ready are the least of all claims: without this a full shelf of one label
-    would starve every other.
-    """
-    labels = request.ask.labels
-    if room.claims.tenant_short(request.ask.tenant, Resources(instances=len(labels))):
-        return  # more room would not help it
-    if surplus := room.claims.surplus(labels):
-        yield from _make_label_room(request, surplus, snapshot, room)
-        return
-    for name in sorted(snapshot.providers):
-        provider = snapshot.providers[name]
-        no_launch = provider.paused or provider.barred
-        if no_launch or out_of_question(request, provider, snapshot.now):
-            continue
-        offers = offers_of(provider, request.ask.labels)
-        if isinstance(offers, str) or not isinstance(
-            room.choose_pools(provider, request.ask.labels, None), str
-        ):
-            continue
-        if room.withheld(provider, request.ask.labels) is not None:
-            continue  # more room would not help it
-        room.contended.add(provider.quota)
-        idle = _idle_of(provider, snapshot, room)
-        gone: list[Node] = []
-        # What is being deleted already will do, if it is enough.
-        while not room.fits_without(provider, offers, gone) and len(gone) < len(idle):
-            gone.append(idle[len(gone)])
-        if not room.fits_without(provider, offers, gone):
-            continue
-        for node in gone:
-            room.taken.add(node.id)
-            room.free(provider, node)
-            yield Retire(node=node, reason=f"makes room for request {request.id}")
-        return
-
-
-def _make_label_room(
-    request: NodeRequest, surplus: Mapping[str, int], snapshot: Snapshot, room: Room
-) -> Iterator[Decision]:
-    """Delete idle nodes of a label of which there may be no more, where they cannot serve.
-
-    They stand elsewhere, or in another zone than the rest of the request has to be in.
-    """
-    if not _waits_for_labels_alone(request, snapshot, room):
-        return  # more room would not help it, and the shelf would be filled and emptied for ever
-    room.contended_labels.update(surplus)
-    for label, count in sorted(surplus.items()):
-        idle = [
-            node
-            for (_, of_label), nodes in snapshot.idle.items()
-            if of_label == label
-            for node in nodes.values()
-            if node.id not in room.taken
-        ]
-        going = snapshot.label_freeing.get(label, 0)
-        for node in sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))[: max(0, count - going)]:
-            room.taken.add(node.id)
-            yield Retire(node=node, reason=f"makes room for request {request.id}")
-
-
-def _waits_for_labels_alone(request: NodeRequest, snapshot: Snapshot, room: Room) -> bool:
-    """Whether some provider could launch for a request if its labels' limits let it."""
-    labels = request.ask.labels
-    for provider in snapshot.providers.values():
-        if provider.paused or provider.barred or out_of_question(request, provider, snapshot.now):
-            continue
-        if provider.launches_left is not None and provider.launches_left < len(labels):
-            continue
-        offers = offers_of(provider, labels)
-        if isinstance(offers, str) or room.withheld(provider, labels) is not None:
-            continue
-        gone = [node for node in _idle_of(provider, snapshot, room) if node.label in labels]
-        if room.fits_without(provider, offers, gone):
-            return True
-    return False
-
-
-def _idle_of(provider: ProviderView, snapshot: Snapshot, room: Room) -> list[Node]:
-    """Idle nodes that draw on the provider's quota, the longest idle first."""
-    sharing = {p.name for p in snapshot.providers.values() if p.quota == provider.quota}
-    idle = [
-        node
-        for (owner, _), nodes in snapshot.idle.items()
-        if owner in sharing
-        for node in nodes.values()
-        if node.id not in room.taken
-    ]
-    return sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))

@@ -80,7 +80,7 @@ def _in_the_way(node: Node, snapshot: Snapshot, room: Room) -> bool:
     offer = pool.offers.get(node.label) if pool is not None else None
     if pool is None or offer is None or provider.quota in room.contended:
         return False
-    if provider.paused or provider.barred:
+    if provider.paused or provider.barred or room.has_no_turn(provider):
         return False
     if room.withheld(attrs.evolve(provider, pools=[pool]), [node.label]) is not None:
         return False
@@ -111,19 +111,34 @@ def _warm(label: str, snapshot: Snapshot, room: Room) -> Launch | None:
     open_ones = [
         p for p in snapshot.providers.values() if not p.closed and p.quota not in room.contended
     ]
+    wanted = room.wanted((label,))
     for provider in sorted(open_ones, key=lambda p: (room.fullness(p), p.name)):
-        for az in _zones(provider, label, room):
-            chosen = room.choose_pools(provider, [label], az, shelf=True)
-            if not isinstance(chosen, str):
-                room.take(provider, az, chosen)
-                return Launch(
-                    provider=provider.name,
-                    offer=chosen[0],
-                    az=az,
-                    slot=None,
-                    replaces=None,
-                    reason="to keep some ready",
-                )
+        known, about = room.answers(provider).shelf, (provider.name, wanted)
+        if about in known:
+            found = known[about]
+        else:
+            found = known[about] = _zone_with_room(provider, label, room)
+        if found is not None:
+            az, offer = found
+            room.take(provider, az, [offer])
+            return Launch(
+                provider=provider.name,
+                offer=offer,
+                az=az,
+                slot=None,
+                replaces=None,
+                reason="to keep some ready",
+            )
+    return None
+
+
+def _zone_with_room(
+    provider: ProviderView, label: str, room: Room
+) -> tuple[str | None, Offer] | None:
+    for az in _zones(provider, label, room):
+        chosen = room.choose_pools(provider, [label], az, shelf=True)
+        if not isinstance(chosen, str):
+            return az, chosen[0]
     return None
 
 

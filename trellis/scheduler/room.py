@@ -1,12 +1,14 @@
 """What is left to hand out, as one pass hands it out."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from trellis.model.names import NodeId
 from trellis.model.node import Node
-from trellis.model.quota import UNLIMITED, Resources
+from trellis.model.quota import UNLIMITED, Resources, total
+from trellis.scheduler.answers import Answers, Wanted
 from trellis.scheduler.claims import Claims
+from trellis.scheduler.memory import Memory, Situations
 from trellis.scheduler.snapshot import Held, PoolView, ProviderView, Snapshot
 from trellis.spi.provider import Offer
 
@@ -17,6 +19,7 @@ class Room:
     """The room of all pools and quotas during one pass; taking makes it less.
 
     Attributes:
+        providers: all there are, by name.
         taken: idle nodes that this pass has given a use.
         claims: what tenants and labels may still have.
         contended: quotas for whose room a request waits: nothing is kept ready out of them.
@@ -24,7 +27,18 @@ class Room:
         unserved: something was left undone for want of room.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, memory: Memory) -> None:
+        self._snapshot, self._memory = snapshot, memory
+        memory.forget_but(snapshot.quotas)
+        self._answers: dict[str, Answers] = {}
+        self.providers = [snapshot.providers[name] for name in sorted(snapshot.providers)]
+        self._sharing: dict[str, list[ProviderView]] = {}
+        for provider in self.providers:
+            self._sharing.setdefault(provider.quota, []).append(provider)
+        self._shelves: dict[str, list[Mapping[NodeId, Node]]] = {}
+        for (owner, _), nodes in snapshot.idle.items():
+            if nodes:
+                self._shelves.setdefault(owner, []).append(nodes)
         self._quotas = snapshot.quotas
         self._quota_used = {name: quota.used for name, quota in snapshot.quotas.items()}
         self._freeing = {name: quota.freeing for name, quota in snapshot.quotas.items()}
@@ -41,6 +55,51 @@ class Room:
         self.contended: set[str] = set()
         self.contended_labels: set[str] = set()
         self.unserved = False
+
+    # -------------------------------------------------------------------- what is known of it
+
+    def wanted(self, labels: tuple[str, ...]) -> Wanted:
+        """What is wanted, as answers about it are kept: with all that bears on all providers."""
+        budget = min(self.launches_left, len(labels))
+        return labels, budget, self.claims.label_room(labels)
+
+    def answers(self, provider: ProviderView) -> Answers:
+        """What is known of the provider's room as it is now; who finds out more adds it."""
+        return self._answers.get(provider.quota) or self._recall(provider.quota)
+
+    def _recall(self, quota: str) -> Answers:
+        outdated, sharing = self._snapshot.outdated, self._sharing[quota]
+        idle = ((node, outdated(node)) for p in sharing for node in self.idle_of(p))
+        now = Situations.of(self._quotas[quota], sharing, idle)
+        known = self._answers[quota] = self._memory.recall(quota, now)
+        return known
+
+    def _changed(self, quota: str) -> None:
+        """Something of a quota's room is taken: what was known of it holds no longer."""
+        known = self._answers.get(quota) or self._recall(quota)
+        self._answers[quota] = known.with_other_room()
+
+    # ---------------------------------------------------------------------- the idle nodes
+
+    def idle_of(self, provider: ProviderView) -> Iterator[Node]:
+        """The provider's idle nodes, those among them that this pass has given a use."""
+        for nodes in self._shelves.get(provider.name, ()):
+            yield from nodes.values()
+
+    def longest_idle(self, provider: ProviderView) -> list[Node]:
+        """Idle nodes that draw on the provider's quota and are not taken, the oldest first."""
+        sharing = self._sharing[provider.quota]
+        idle = [n for p in sharing for n in self.idle_of(p) if n.id not in self.taken]
+        return sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))
+
+    def use(self, node: Node) -> None:
+        """Give an idle node a use: it is nobody else's from now on."""
+        self.taken.add(node.id)
+        owner = self._snapshot.providers.get(node.provider)
+        if owner is not None:
+            self._changed(owner.quota)
+
+    # ------------------------------------------------------------------------ what fits in
 
     def pool_used(self, provider: ProviderView, pool: PoolView) -> Resources:
         """What the pool's nodes use, those of this pass included."""
@@ -70,22 +129,29 @@ class Room:
         launching = self._launching.get(provider.name, 0) + len(wanted)
         if provider.launches_left is not None and launching > provider.launches_left:
             return "max-concurrency launches are under way"
+        if self.has_no_turn(provider):
+            return "a create would wait there for more than a minute for its turn"
         if short := self.claims.labels_short(wanted):
             return short
-        chosen: list[Offer] = []
+        chosen: list[tuple[PoolView, Offer]] = []
         extra: dict[str, Resources] = {}
-        total = NOTHING
         for label in wanted:
             found = self._choose_pool(provider, label, az, shelf, extra, chosen)
             if isinstance(found, str):
                 return found
             chosen.append(found)
-            extra[found.pool] = extra.get(found.pool, NOTHING) + found.shape.resources
-            if not _pool(provider, found.pool).ignores_quota:
-                total += found.shape.resources
-        if total != NOTHING and (short := self.quota_short(provider, total)):
+            if len(wanted) > 1:
+                pool, size = found[0].name, found[1].shape.resources
+                extra[pool] = extra[pool] + size if pool in extra else size
+        counted = [offer.shape.resources for pool, offer in chosen if not pool.ignores_quota]
+        if counted and (short := self.quota_short(provider, total(counted))):
             return short
-        return chosen
+        return [offer for _, offer in chosen]
+
+    def has_no_turn(self, provider: ProviderView) -> bool:
+        """Whether what is launched there now would have its turn late (rate limits)."""
+        turns = provider.turns_left
+        return turns is not None and self._launching.get(provider.name, 0) >= turns
 
     def _choose_pool(
         self,
@@ -94,8 +160,8 @@ class Room:
         az: str | None,
         shelf: bool,
         extra: dict[str, Resources],
-        chosen: Sequence[Offer],
-    ) -> Offer | str:
+        chosen: Sequence[tuple[PoolView, Offer]],
+    ) -> tuple[PoolView, Offer] | str:
         reason = f"no pool offers {label}"
         for pool in provider.pools:
             offer = pool.offers.get(label)
@@ -107,17 +173,19 @@ class Room:
             if (held := self._held_back(pool, offer, az, shelf)) is not None:
                 reason = held.reason
                 continue
-            used = self.pool_used(provider, pool) + extra.get(pool.name, NOTHING)
+            used = self.pool_used(provider, pool)
+            if pool.name in extra:
+                used += extra[pool.name]
             if short := pool.limits.short_of(used, offer.shape.resources):
                 reason = f"pool {pool.name} is full: {', '.join(short)}"
                 continue
             most = pool.label_limits.get(label)
             if most is not None:
                 there = self._of_label(provider, pool, label)
-                if there + sum(o.pool == pool.name and o.label == label for o in chosen) >= most:
+                if there + sum(p is pool and o.label == label for p, o in chosen) >= most:
                     reason = f"pool {pool.name} has {there} of {most} {label} (max-servers)"
                     continue
-            return offer
+            return pool, offer
         return reason
 
     def _of_label(self, provider: ProviderView, pool: PoolView, label: str) -> int:
@@ -128,6 +196,8 @@ class Room:
         self, pool: PoolView, offer: Offer, az: str | None, shelf: bool = False
     ) -> Held | None:
         """What keeps an offer from being launched now, though there may be room; or None."""
+        if not pool.spots_held and not pool.labels_held:
+            return None
         for held in _over(pool, offer, az):
             if held.key in self._probed or not (held.shelf_turn if shelf else held.turn):
                 return held
@@ -195,10 +265,9 @@ class Room:
     ) -> bool:
         """Whether these would fit once *gone*, and all that is being deleted, is gone."""
         quota = self._quotas[provider.quota]
-        going = sum((node.shape.resources for node in gone), self._freeing[provider.quota])
-        total = sum((offer.shape.resources for offer in offers), NOTHING)
+        going = total((self._freeing[provider.quota], *(node.shape.resources for node in gone)))
         left = self._quota_used[provider.quota] - going
-        if quota.limits.short_of(left, total):
+        if quota.limits.short_of(left, total(offer.shape.resources for offer in offers)):
             return False
         for pool in provider.pools:
             mine = [
@@ -206,8 +275,8 @@ class Room:
                 for node in (*gone, *self._pool_freeing)
                 if (node.provider, node.pool) == (provider.name, pool.name)
             ]
-            wanted = sum((o.shape.resources for o in offers if o.pool == pool.name), NOTHING)
-            freed = sum((node.shape.resources for node in mine), pool.freeing)
+            wanted = total(o.shape.resources for o in offers if o.pool == pool.name)
+            freed = total((pool.freeing, *(node.shape.resources for node in mine)))
             if pool.limits.short_of(self.pool_used(provider, pool) - freed, wanted):
                 return False
             for label, most in pool.label_limits.items():
@@ -221,30 +290,42 @@ class Room:
         """Count on this node being deleted."""
         self._freeing[provider.quota] += node.shape.resources
         self._pool_freeing.append(node)
+        self._changed(provider.quota)
 
     def take(self, provider: ProviderView, az: str | None, offers: Sequence[Offer]) -> None:
         """Take the room of these offers."""
+        self._changed(provider.quota)
         self.launches_left -= len(offers)
         self._launching[provider.name] = self._launching.get(provider.name, 0) + len(offers)
         zone = provider.name, az
         self._zone_nodes[zone] = self._zone_nodes.get(zone, 0) + len(offers)
         quota = self._quotas[provider.quota]
         if quota.one_more and offers:
-            total = sum((offer.shape.resources for offer in offers), NOTHING)
-            if quota.limits.short_of(self._quota_used[provider.quota], total):
+            size = total(offer.shape.resources for offer in offers)
+            if quota.limits.short_of(self._quota_used[provider.quota], size):
                 self._tried.add(provider.quota)
         self.claims.take_labels(offer.label for offer in offers)
         for offer in offers:
             self._label_taken[provider.name, offer.pool, offer.label] += 1
-            self._probed.update(held.key for held in _over(_pool(provider, offer.pool), offer, az))
+            self._probe(held.key for held in _over(_pool(provider, offer.pool), offer, az))
             key = provider.name, offer.pool
             if key not in self._pool_used:
                 self._pool_used[key] = _pool(provider, offer.pool).used
             self._pool_used[key] += offer.shape.resources
             self._quota_used[provider.quota] += offer.shape.resources
 
-    def reserve(self, provider: ProviderView, offers: Sequence[Offer]) -> None:
+    def _probe(self, keys: Iterable[str]) -> None:
+        """Note whose probe has gone: nothing more goes where the same breaker is over it."""
+        if new := set(keys) - self._probed:
+            self._probed |= new
+            for quota in self._sharing:  # one breaker may be over labels of all providers
+                self._changed(quota)
+
+    def reserve(
+        self, provider: ProviderView, labels: tuple[str, ...], offers: Sequence[Offer]
+    ) -> None:
         """Keep room for one that is starving: what comes after it in this pass goes around."""
+        self._answers[provider.quota] = self.answers(provider).keeping(provider.name, labels)
         for offer in offers:
             key = provider.name, offer.pool
             used = self.pool_used(provider, _pool(provider, offer.pool))
@@ -252,27 +333,34 @@ class Room:
             self._quota_used[provider.quota] += offer.shape.resources
 
     def could_ever(
-        self, provider: ProviderView, labels: Sequence[str], tenant: str | None = None
+        self, provider: ProviderView, labels: tuple[str, ...], tenant: str | None = None
     ) -> str:
         """Why an empty project would not hold these either; "" if it would.
 
         A label is reckoned with its smallest offer, and all pools that have it together. A
         limit of 0 says nothing for ever: it is how a quota is taken away for a while.
         """
-        total = NOTHING
+        answers, about = self.answers(provider).never, (provider.name, labels)
+        if (least := answers.get(about)) is None:
+            least = answers[about] = self._least(provider, labels)
+        return least if isinstance(least, str) else self.claims.tenant_never(tenant, least)
+
+    def _least(self, provider: ProviderView, labels: Sequence[str]) -> Resources | str:
+        """What labels come to at least, or why even an empty project would not hold them."""
+        sizes = []
         for label, count in Counter(labels).items():
             pools = [pool for pool in provider.pools if label in pool.offers]
             offers = [pool.offers[label] for pool in pools]
             least = min(offers, key=lambda o: (o.shape.resources.cores, o.shape.resources.ram_mib))
-            wanted = sum([least.shape.resources] * count, NOTHING)
-            total += wanted
-            if too_much := _too_much_for(pools, label, count, wanted):
+            sizes.append(total([least.shape.resources] * count))
+            if too_much := _too_much_for(pools, label, count, sizes[-1]):
                 return too_much
-        limits = self._quotas[provider.quota].whole
-        short = [n for n in limits.short_of(NOTHING, total) if getattr(limits, n)]
+        limits, least_size = self._quotas[provider.quota].whole, total(sizes)
+        short = [n for n in limits.short_of(NOTHING, least_size) if getattr(limits, n)]
         if short and not all(pool.ignores_quota for pool in provider.pools):
-            return f"the whole quota is {_amounts(limits, short)}, {_amounts(total, short)} wanted"
-        return self.claims.tenant_never(tenant, total)
+            wanted = _amounts(least_size, short)
+            return f"the whole quota is {_amounts(limits, short)}, {wanted} wanted"
+        return least_size
 
 
 def _too_much_for(pools: Sequence[PoolView], label: str, count: int, wanted: Resources) -> str:

@@ -93,6 +93,8 @@ class ProviderView:
         dropped: it is configured no longer, and only ends what it has.
         quota: name of the quota it draws on, which another provider may share.
         launches_left: how many more launches may be under way; None is as many as are needed.
+        turns_left: how many more creates have their turn soon, as the cloud's rate limit lets them
+            through; None is as many as are needed. A set is let in as a whole if its first is.
         zone_nodes: how many nodes of ours each zone has, for spreading.
     """
 
@@ -102,6 +104,7 @@ class ProviderView:
     launch_retries: int
     pools: Sequence[PoolView]
     launches_left: int | None = None
+    turns_left: int | None = None
     barred: str = ""
     paused: str = ""
     draining: bool = False

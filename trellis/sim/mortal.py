@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Final
 
-import httpx
 import trio
 
-from trellis.http import TransportFactory, TransportSettings
+from trellis.http import Call, TransportFactory, TransportSettings
+from trellis.http.wire import Progress, WireAnswer
+from trellis.sim.clock import sleep
 from trellis.sim.cloud.cloud import SimCloud
-from trellis.sim.cloud.transport import SimTransport
+from trellis.sim.cloud.transport import SimWire, path_of
 from trellis.sim.points import AT_A_MOMENT, UNDER_WAY, Passes, await_point, call_point
 from trellis.store.log import Entry
 from trellis.store.simulated import SimulatedLog
@@ -52,7 +53,7 @@ class Mortal:
         self.died_at = ""
         self._passed, self._killed = passed, killed
         self._scope = scope
-        self._transports: list[SimTransport] = []
+        self._wires: list[SimWire] = []
         self._seam: str | None = None
         self._crossings_left = 0
         self._steps: _Steps | None = None
@@ -66,8 +67,8 @@ class Mortal:
         self._killed[point] += 1
         if self.log.busy:
             self._killed[UNDER_WAY] += 1
-        for transport in self._transports:
-            transport.fence()
+        for wire in self._wires:
+            wire.fence()
         self.log.crash()
         self.stop_counting()
         self._scope.cancel()
@@ -110,10 +111,10 @@ class Mortal:
     def transports(self, clouds: Mapping[str, SimCloud]) -> TransportFactory:
         """The transport factory of this incarnation."""
 
-        def make(settings: TransportSettings) -> httpx.AsyncBaseTransport:
-            inner = SimTransport(clouds[settings.cloud])
-            self._transports.append(inner)
-            return _MortalTransport(inner, self)
+        def make(settings: TransportSettings) -> _MortalWire:
+            inner = SimWire(clouds[settings.cloud])
+            self._wires.append(inner)
+            return _MortalWire(inner, self)
 
         return make
 
@@ -139,16 +140,20 @@ class _Steps(trio.abc.Instrument):
             self._mortal.kill(point)
 
 
-class _MortalTransport(httpx.AsyncBaseTransport):
-    def __init__(self, inner: SimTransport, owner: Mortal) -> None:
+class _MortalWire:
+    def __init__(self, inner: SimWire, owner: Mortal) -> None:
         self._inner, self._owner = inner, owner
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        point = call_point(request.method, request.url.path)
+    async def send(self, call: Call, progress: Progress) -> WireAnswer:
+        """See `Wire.send`."""
+        point = call_point(call.method, path_of(call.url))
         self._owner.pass_seam(f"{point}, before")
-        response = await self._inner.handle_async_request(request)
+        answer = await self._inner.send(call, progress)
         self._owner.pass_seam(f"{point}, after")
-        return response
+        return answer
+
+    async def aclose(self) -> None:
+        """See `Wire.aclose`."""
 
 
 class MortalLog(SimulatedLog):
@@ -175,6 +180,10 @@ class MortalLog(SimulatedLog):
         await super().append(entries)
         self._ended_at = trio.current_time()
         self._pass("after")
+
+    async def _sync(self, seconds: float) -> None:
+        """As a process is killed that waits for a disk: it is gone when the disk has answered."""
+        await sleep(seconds, shield=True)
 
     def _pass(self, where: str) -> None:
         if self.owner is not None:

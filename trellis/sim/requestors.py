@@ -10,6 +10,7 @@ import trio
 from trellis.errors import AlreadyDoneError, RefusedError, UnknownIdError
 from trellis.model.names import LeaseId, RequestId
 from trellis.model.request import Ask, NodeRequest, RequestState
+from trellis.sim.clock import sleep
 from trellis.sim.demand import DemandSpec, Wanted, wanted
 from trellis.sim.door import Door
 from trellis.sim.transcript import HandedOut, Transcript
@@ -161,7 +162,7 @@ class Requestors:
         self._busy_until = max(self._busy_until, ends_at)
         nap_s = RENEWS_AFTER * (request.ask.lease_ttl_s or SHORT_TTL_S)
         while (left_s := ends_at - trio.current_time()) > 0.0:
-            await trio.sleep(min(left_s, nap_s))
+            await sleep(min(left_s, nap_s))
             if left_s > nap_s and not await self._renew(lease_id):
                 break
         transcript.kept_until = trio.current_time()

@@ -17,7 +17,7 @@ EVERYWHERE: Final[Mapping[str, Any]] = {
     "hang_call": 0.001,
     "trickle": 0.001,
     "endless_answer": 0.0003,
-    "huge_answer": 0.0003,
+    "huge_answer": 0.0001,
     "short_answer": 0.002,
     "odd_answer": 0.003,
     "garbage_headers": 0.005,

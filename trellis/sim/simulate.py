@@ -150,6 +150,7 @@ class _Run:
             scenario.streams, self._door, demand_chance(seed), only=self._only.requests
         )
         self._kills = 0
+        self._restarted: Mortal | None = None
         self._born = trio.Event()
         self._passed, self._killed = Passes(), Passes()
         self.struck = Struck()
@@ -220,6 +221,7 @@ class _Run:
         # The first one too: at this very moment it may be the one to come back to.
         self._original = self._configuration = attrs.evolve(self._original, labels=labels)
         if self._mortal is not None:
+            self._restarted = self._mortal
             self._mortal.kill()
 
     async def _until_quiet(self) -> None:
@@ -264,9 +266,12 @@ class _Run:
             mortal.ended.set()
             if mortal.alive and not mortal.crashed:
                 return
-            self._kills += 1
-            self.struck["kills"] += not mortal.alive
-            how = f"killed {mortal.died_at}" if not mortal.alive else "ended by a bug"
+            if mortal is self._restarted:
+                how = "started again with no ready nodes to keep"
+            else:
+                self._kills += 1
+                self.struck["kills"] += not mortal.alive
+                how = f"killed {mortal.died_at}" if not mortal.alive else "ended by a bug"
             self._moments.append((trio.current_time(), f"the daemon is {how}"))
             most_s = DOWN_AT_MOST_S if chance.random() < 0.1 else DOWN_MOSTLY_S
             await trio.sleep(chance.uniform(0.1, most_s))
@@ -320,7 +325,13 @@ class _Run:
         if self._mortal is not None:
             self._mortal.kill()
 
-    def _read_cloud(self, name: str, region: str | None) -> CloudConfig:
+    def _read_cloud(
+        self,
+        name: str,
+        region: str | None,
+        *,
+        profile: str | None = None,  # noqa: ARG002 - an entry that says all needs none
+    ) -> CloudConfig:
         cloud = self._clouds[name]
         credentials = cloud.spec.credentials
         return CloudConfig(

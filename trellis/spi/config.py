@@ -9,7 +9,7 @@ are the reference documentation of its keys.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NewType, Protocol, Self
+from typing import Any, Final, Literal, NewType, Protocol, Self, TypeVar
 
 import attrs
 
@@ -208,3 +208,41 @@ class ProviderConfig:
     def pool(self, name: str) -> PoolConfig | None:
         """The pool of this name, if there is one."""
         return next((pool for pool in self.pools if pool.name == name), None)
+
+
+C = TypeVar("C", bound=ProviderConfig)
+
+
+def with_defaults(base: type[C], name: str, defaults: Mapping[str, Any]) -> type[C]:
+    """A configuration class with other defaults: what suits a cloud and can be written over.
+
+    Args:
+        base: the class with the keys.
+        name: of the new class.
+        defaults: by field.
+
+    Raises:
+        TypeError: *base* has no such field.
+    """
+    fields = attrs.fields_dict(base)
+    if unknown := sorted(set(defaults) - set(fields)):
+        raise TypeError(f"{base.__name__} has no key {', '.join(unknown)}")
+    made: type[C] = attrs.make_class(
+        name,
+        {
+            key: attrs.field(
+                default=value,
+                validator=fields[key].validator,
+                repr=fields[key].repr,
+                type=fields[key].type,
+                metadata=dict(fields[key].metadata),
+            )
+            for key, value in defaults.items()
+        },
+        bases=(base,),
+        slots=True,
+        frozen=True,
+        kw_only=True,
+        class_body={"__doc__": base.__doc__, "__module__": base.__module__},
+    )
+    return made

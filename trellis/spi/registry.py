@@ -5,7 +5,7 @@ A mistake raises `PluginError` in the plugin's own frame, with what is wrong and
 
 import builtins
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from trellis.spi.demand import DemandSource
 from trellis.spi.provider import Provider
 
 if TYPE_CHECKING:
+    from trellis.openstack.profile import CloudProfile
     from trellis.openstack.session import Session
 
 _TYPE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
@@ -29,10 +30,12 @@ class ProviderContext:
     Attributes:
         deployment: goes on the tag of everything it makes.
         session: the account's authenticated road to its cloud.
+        profile: what the type was registered with; None is a stock cloud.
     """
 
     deployment: str
     session: "Session"
+    profile: "CloudProfile | None" = None
 
 
 ProviderFactory = Callable[[Any, ProviderContext], Provider]
@@ -53,12 +56,14 @@ class Registration(Generic[F]):
 
     Attributes:
         plugin: name of the plugin that registered it.
+        profile: of the cloud it is for; None for a stock cloud, and for what is no provider.
     """
 
     type: str
     factory: F
     configuration_class: builtins.type
     plugin: str
+    profile: "CloudProfile | None" = None
 
 
 class Registry(Generic[F]):
@@ -153,13 +158,58 @@ class Registry(Generic[F]):
 
 
 class ProviderRegistry(Registry[ProviderFactory]):
-    """The types of provider; `add(type, factory, configuration_class)`.
+    """The types of provider; `add(type, factory, configuration_class, profile=…)`.
 
     The configuration class derives from `ProviderConfig`.
     """
 
     what = "provider type"
     base = ProviderConfig
+
+    def add(
+        self,
+        type: str,
+        factory: ProviderFactory,
+        configuration_class: builtins.type,
+        *,
+        profile: "CloudProfile | None" = None,
+    ) -> None:
+        """Register a type of provider.
+
+        Args:
+            type: name by which the configuration file asks for it: lower case, digits, dashes.
+            factory: makes one; a class may be its own.
+            configuration_class: frozen attrs class of what the file says of it.
+            profile: what is the same for all customers of its cloud. It lies under an entry of
+                ``clouds.yaml`` that names it, or that names neither a profile nor an
+                ``auth_url``; its rates are kept to, its quirks are shown.
+
+        Raises:
+            PluginError: the name is taken or malformed, an argument is not what it must be, or
+                the profile lacks something.
+        """
+        provider = factory if isinstance(factory, builtins.type) else None
+        if profile is not None and (faults := profile.faults(provider, configuration_class)):
+            raise PluginError(
+                f"{self.what} {type!r}: its profile cannot be used: {'; '.join(faults)}"
+            )
+        super().add(type, factory, configuration_class)
+        if profile is not None:
+            self._entries[type] = attrs.evolve(self._entries[type], profile=profile)
+
+    def profile_name(self, type: str) -> str | None:
+        """The name of a type's profile; None if it has none, or is no type."""
+        registration = self.get(type)
+        profile = None if registration is None else registration.profile
+        return None if profile is None else profile.name
+
+    def profiles(self) -> Mapping[str, "CloudProfile"]:
+        """The profiles of all types, by their own names."""
+        return {
+            registered.profile.name: registered.profile
+            for registered in self.registrations()
+            if registered.profile is not None
+        }
 
 
 class DemandSourceRegistry(Registry[DemandSourceFactory]):

@@ -194,8 +194,7 @@ class SimulatedLog:
             latency = self._fsync_s * self._random.uniform(0.5, 1.5) + self._disk.slow_s
             if self._disk.slow_s:
                 self._disk.troubled("slow")
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + latency):
-                await self._ended.wait()
+            await self._sync(latency)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self._check()
@@ -203,6 +202,11 @@ class SimulatedLog:
             self._disk.write(entry)
         self._unsynced = ()
         self.appends += 1
+
+    async def _sync(self, seconds: float) -> None:
+        """Take this long, whoever is cancelled meanwhile; the end of this handle ends it."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
+            await self._ended.wait()
 
     async def events_after(self, event_id: int, limit: int) -> tuple[EventRow, ...]:
         """See `Log.events_after`."""

@@ -89,7 +89,6 @@ class Store:
     ) -> None:
         self.incarnation: Final = contents.incarnation
         self.recorded_until: Final = contents.last_at
-        self.lost_commits: Final = contents.lost
         self._log = log
         self._wall = wall
         self._keeping = keeping
@@ -97,6 +96,8 @@ class Store:
         for row in contents.records:
             record = decode_record(row.key, row.value)
             self._records[type(record)][row.key[1]] = record
+        meta = self.get(StoreMeta, "store")
+        self.lost_commits: Final = max(contents.lost, meta.lost if meta is not None else 0)
         self._stage = Stage(self._records, contents.revision, contents.last_event, wall)
         self._revision = contents.revision
         self._tail = EventTail(contents.last_event)
@@ -155,7 +156,8 @@ class Store:
     async def _claim(self, deployment: str) -> None:
         meta = self.get(StoreMeta, "store")
         if meta is None and self._revision == 0:
-            first = Change(None, StoreMeta(deployment=deployment, next_node=1))
+            # What the log has found out it forgets with this very commit.
+            first = Change(None, StoreMeta(deployment=deployment, lost=self.lost_commits))
             self._batch.add(self._stage.take([first]))
             await self._write_batch()
         elif meta is None:

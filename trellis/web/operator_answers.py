@@ -180,6 +180,19 @@ class PoolAnswer(Struct, frozen=True, kw_only=True):
     missing: Annotated[dict[str, str], Meta(description="By label, what the cloud lacks for it.")]
 
 
+class QuirkAnswer(Struct, frozen=True, kw_only=True):
+    """One way in which a provider's cloud is not stock, and how that is known."""
+
+    name: Annotated[str, Meta(description="Its name, as in the reference of quirks.")]
+    value: Annotated[str, Meta(description='The value it has here; "" is an overridden method.')]
+    does: Annotated[str, Meta(description="What this cloud does.")]
+    stock: Annotated[str, Meta(description="What a stock cloud does instead.")]
+    evidence: Annotated[str, Meta(description="Who says so.")]
+    era: Annotated[str, Meta(description="From when to when.")]
+    check: Annotated[str, Meta(description="How to see it again.")]
+    sure: Annotated[str, Meta(description="documented, run, inferred or unverified.")]
+
+
 class ProviderAnswer(Struct, frozen=True, kw_only=True):
     """One provider: whether it can be used and why, its pools, and the counts that matter."""
 
@@ -204,6 +217,9 @@ class ProviderAnswer(Struct, frozen=True, kw_only=True):
     api_calls: Annotated[
         dict[str, int], Meta(description="Calls to the cloud since the start, by kind.")
     ]
+    quirks: Annotated[
+        tuple[QuirkAnswer, ...], Meta(description="In what its cloud is not stock.")
+    ] = ()
 
 
 class ProviderPage(Struct, frozen=True):

@@ -29,6 +29,7 @@ from trellis.web.operator_answers import (
     PauseAnswer,
     PoolAnswer,
     ProviderAnswer,
+    QuirkAnswer,
     QuotaAnswer,
     StepAnswer,
     TenantAnswer,
@@ -94,6 +95,7 @@ def provider_answer(provider: ProviderStatus) -> ProviderAnswer:
         backoffs=dict(provider.backoffs),
         sweep=provider.sweep,
         api_calls=dict(provider.api_calls),
+        quirks=tuple(QuirkAnswer(**attrs.asdict(quirk)) for quirk in provider.quirks),
     )
 
 

@@ -26,7 +26,7 @@ from trellis.sim.cloud.spec import (
     direct_networks,
     floating_networks,
 )
-from trellis.sim.cloud.transport import SimTransport
+from trellis.sim.cloud.transport import SimTransport, SimWire
 from trellis.sim.cloud.truth import Machine
 from trellis.sim.cloud.wire import Request, Response
 
@@ -52,6 +52,7 @@ __all__ = [
     "Response",
     "SimCloud",
     "SimTransport",
+    "SimWire",
     "Strangers",
     "What",
     "connector",

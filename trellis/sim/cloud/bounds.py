@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 
 def at_least(least: float) -> Callable[[Any, Any, Any], None]:
     """Refuse what is less than *least*, or endless; None passes."""
@@ -29,6 +31,12 @@ def chance(_instance: object, _field: object, value: float) -> None:
     """Refuse what is no probability."""
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"is a probability: must be from 0 to 1, not {value:g}")
+
+
+def rate() -> float:
+    """The field of a fault's probability, which is 0 where it is left out."""
+    field: float = attrs.field(default=0.0, validator=chance)
+    return field
 
 
 def span(_instance: object, _field: object, value: tuple[float, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 import trio
 
+from trellis.sim.clock import sleep
 from trellis.sim.cloud import spoil
 from trellis.sim.cloud.cloud import SimCloud
 from trellis.sim.cloud.faults import Fate, Verdict, broken_answer
@@ -93,10 +94,10 @@ async def carry(
         case Fate.HUNG:
             return NoAnswer.SILENT
         case Fate.GATEWAY:
-            await trio.sleep(verdict.latency_s)
+            await sleep(verdict.latency_s)
             return html(502, "Bad Gateway")
         case Fate.UNAUTHORISED | Fate.REDIRECTED:
-            await trio.sleep(verdict.latency_s)
+            await sleep(verdict.latency_s)
             away = verdict.fate is Fate.REDIRECTED
             return spoil.redirected() if away else cloud.refusal(call)
         case Fate.LOST:
@@ -109,14 +110,14 @@ async def carry(
                 cloud.handle_after(call, verdict.latency_s)
             if verdict.silent:
                 return NoAnswer.SILENT
-            await trio.sleep(verdict.latency_s)
+            await sleep(verdict.latency_s)
             return NoAnswer.RESET
     response = cloud.handle(call) if verdict.acts and verdict.acts_first else None
     if patience is not None and verdict.latency_s > patience:
         if response is None and verdict.acts:
             cloud.handle_after(call, verdict.latency_s)
         return NoAnswer.SILENT
-    await trio.sleep(verdict.latency_s)
+    await sleep(verdict.latency_s)
     if not alive():
         return NoAnswer.RESET
     if verdict.acts and response is None:

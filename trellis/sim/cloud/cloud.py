@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -207,14 +208,14 @@ class SimCloud:
             self._count(request, service, *refused)
 
     def _taken(self, path: str) -> tuple[str, tuple[str, ...], Region | None]:
-        parts = path.split("/")
-        if len(parts) > 1 and parts[1] == "identity":
-            return "identity", tuple(parts[2:]), None
-        region = self._regions.get(parts[1]) if len(parts) > 2 else None
-        service = parts[2] if region else "?"
+        first, second, segments = _split(path)
+        if first == "identity":
+            return first, (second, *segments) if second is not None else (), None
+        region = self._regions.get(first) if second is not None else None
+        service = second if region is not None and second is not None else "?"
         if service in _COMPUTE and self.spec.outages:
             service = _COMPUTE[service][self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
-        return service, tuple(parts[3:]), region
+        return service, segments, region
 
     def _gate(
         self, request: Request, service: str, segments: tuple[str, ...], region: Region | None
@@ -521,6 +522,14 @@ class SimCloud:
             for network, cidr in zip(self.spec.networks, cidrs_of(self.spec, number), strict=True)
             if network.external or network.reachable
         ]
+
+
+@lru_cache(maxsize=4096)
+def _split(path: str) -> tuple[str, str | None, tuple[str, ...]]:
+    """The first and the second part of a path, and the others."""
+    parts = path.split("/")
+    first = parts[1] if len(parts) > 1 else ""
+    return first, parts[2] if len(parts) > 2 else None, tuple(parts[3:])
 
 
 def connector(clouds: Iterable[SimCloud]) -> Callable[[str, int], Awaitable[trio.abc.Stream]]:

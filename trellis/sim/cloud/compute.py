@@ -1,6 +1,8 @@
 """Nova: discovery, microversions, flavors, limits, keypairs; servers are in `server_api`."""
 
 import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -87,12 +89,8 @@ class Compute:
                 response = _unsupported(version)
         except RefusalError as refusal:
             response = refusal.response
-        shown = f"{version[0]}.{version[1]}"
-        return f"/{kind}", response.with_headers(
-            OpenStack_API_Version=f"compute {shown}",
-            X_OpenStack_Nova_API_Version=shown,
-            Vary="OpenStack-API-Version, X-OpenStack-Nova-API-Version",
-        )
+        headers = {**response.headers, **_version_headers(version)}
+        return f"/{kind}", Response(response.status, response.body, headers)
 
     def _current(self) -> dict[str, Any]:
         highest = f"{HIGHEST[0]}.{HIGHEST[1]}"
@@ -286,6 +284,16 @@ class Compute:
         if name not in self._keypairs:
             raise refuse(404, f"Keypair {name} not found for user {self._site.user_id}")
         return name
+
+
+@lru_cache(maxsize=64)
+def _version_headers(version: Microversion) -> Mapping[str, str]:
+    shown = f"{version[0]}.{version[1]}"
+    return {
+        "OpenStack-API-Version": f"compute {shown}",
+        "X-OpenStack-Nova-API-Version": shown,
+        "Vary": "OpenStack-API-Version, X-OpenStack-Nova-API-Version",
+    }
 
 
 def _times(quota: Quota, factor: float) -> Quota:

@@ -5,13 +5,8 @@ Each field has the name of its fault in the catalogue; what is 0 never strikes.
 
 import attrs
 
-from trellis.sim.cloud.bounds import at_least, chance
+from trellis.sim.cloud.bounds import at_least, rate
 from trellis.sim.cloud.troubles import CloudTroubles
-
-
-def _rate() -> float:
-    field: float = attrs.field(default=0.0, validator=chance)
-    return field
 
 
 @attrs.frozen(kw_only=True)
@@ -34,15 +29,15 @@ class RoadTroubles(CloudTroubles):
         revoke_tokens: with this call, all tokens given out so far become worthless.
     """
 
-    reset: float = _rate()
-    hang_call: float = _rate()
-    trickle: float = _rate()
+    reset: float = rate()
+    hang_call: float = rate()
+    trickle: float = rate()
     trickle_s: float = attrs.field(default=600.0, validator=at_least(0.001))
-    endless_answer: float = _rate()
-    huge_answer: float = _rate()
-    short_answer: float = _rate()
-    odd_answer: float = _rate()
-    garbage_headers: float = _rate()
-    redirect: float = _rate()
-    refuse_token: float = _rate()
-    revoke_tokens: float = _rate()
+    endless_answer: float = rate()
+    huge_answer: float = rate()
+    short_answer: float = rate()
+    odd_answer: float = rate()
+    garbage_headers: float = rate()
+    redirect: float = rate()
+    refuse_token: float = rate()
+    revoke_tokens: float = rate()

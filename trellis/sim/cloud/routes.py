@@ -53,4 +53,6 @@ def find(table: Table, method: str, segments: tuple[str, ...]) -> tuple[str, Han
 def taken_apart(request: Request, segments: tuple[str, ...]) -> Call:
     """The call of a request."""
     query = parse_qs(request.query, keep_blank_values=True) if request.query else {}
-    return Call(request, tuple(unquote(part) for part in segments), query)
+    if "%" in request.path:
+        segments = tuple(unquote(part) for part in segments)
+    return Call(request, segments, query)

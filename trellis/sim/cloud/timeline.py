@@ -33,6 +33,7 @@ class Timeline:
         self._born: float | None = None
         self._offset = 0.0
         self._steps: list[tuple[float, float]] = []
+        self._most_ahead_s = 0.0
         self._stamped = (-1, "")
         self.now = 0.0
 
@@ -63,6 +64,7 @@ class Timeline:
     def step(self, ahead_s: float) -> None:
         """Set the cloud's idea of UTC: from now on so far ahead; what is past keeps its stamps."""
         self._steps.append((self.now, ahead_s))
+        self._most_ahead_s = max(self._most_ahead_s, ahead_s)
 
     def utc(self, at: float) -> float:
         """A time of the clock as UTC seconds, as the cloud had it then."""
@@ -73,7 +75,7 @@ class Timeline:
 
     def latest(self, at: float) -> float:
         """No stamp of before this time of the clock was later than this, in UTC seconds."""
-        return self._offset + at + max([0.0, *(ahead_s for _, ahead_s in self._steps)])
+        return self._offset + at + self._most_ahead_s
 
     def seconds(self, at: float) -> int:
         """A time of the clock as whole UTC seconds, as databases of OpenStack keep them."""

@@ -1,26 +1,32 @@
-"""A simulated cloud behind an httpx client of the same process, in virtual or real time."""
+"""A simulated cloud behind the road, or an httpx client, of the same process."""
 
+import re
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Final
+from urllib.parse import urlencode
 
 import httpx
 import trio
 
+from trellis.http.message import Call
+from trellis.http.wire import NotSentError, Progress, UselessUrlError, WireAnswer, WireError
+from trellis.sim.clock import sleep
 from trellis.sim.cloud.carriage import EVERY_S, PIECE, Cut, Endless, NoAnswer, Trickle, carry
 from trellis.sim.cloud.cloud import SimCloud
 from trellis.sim.cloud.wire import Request, Response
 
 _PATIENCE_S: Final = 60.0
 """How long a lost call is waited for by a caller who set no time limit."""
+_PLAIN: Final = re.compile(r"https?://([a-z0-9.-]+)(?::\d+)?((?:/(?:[\w~-][\w.~-]*)?)+)", re.ASCII)
+"""URLs that say what they mean, which need not be parsed."""
 
 
-class SimTransport(httpx.AsyncBaseTransport):
-    """Carries the calls of one client to a simulated cloud.
+class SimWire:
+    """Carries the calls of one road to a simulated cloud.
 
     A call acts at its beginning or at its end, which is decided when it comes in; one that is
-    cancelled or times out in between may thus have been carried out or not, and if it acts at its
-    end and the caller gave up by its read timeout, it is still carried out then, unheard. The
-    ``read`` timeout of the client is kept; the others never matter here.
+    cancelled in between may thus have been carried out or not.
 
     Args:
         cloud: where the calls go. Hosts other than its own are refused.
@@ -34,29 +40,106 @@ class SimTransport(httpx.AsyncBaseTransport):
     def fence(self) -> None:
         """Let nothing through any more, as if the host of the caller had died.
 
-        What is in flight and has not acted yet never will, but for calls already given up.
+        What is in flight and has not acted yet never will.
         """
         self._fenced = True
+
+    async def send(self, call: Call, progress: Progress) -> WireAnswer:  # noqa: ARG002
+        """See `Wire.send`; *progress* is told nothing."""
+        host, path = _place(call.url)
+        if self._fenced or host != self._host:
+            await trio.lowlevel.checkpoint()
+            raise NotSentError(f"no route to {host}")
+        query = urlencode(call.params) if call.params else ""
+        headers = {name.lower(): value for name, value in call.headers.items()}
+        request = Request(
+            call.method, path, query, headers, call.content or b"", trio.current_time()
+        )
+        carried = await carry(self._cloud, request, alive=self._lives)
+        match carried:
+            case Response():
+                # What is coded is unpacked by whoever reads it, with a bound.
+                packed = "Content-Encoding" in carried.headers
+                body = _Whole(carried.body) if packed else carried.body
+                return WireAnswer(carried.status, carried.headers, body)
+            case NoAnswer.REFUSED:
+                raise NotSentError("[Errno 111] Connection refused")
+            case NoAnswer.SILENT:
+                await sleep(_PATIENCE_S)
+                raise WireError("nothing came")
+            case NoAnswer.RESET:
+                raise WireError("connection reset by peer")
+            case Cut():
+                raise WireError("peer closed connection without sending complete message body")
+            case Trickle(response) | Endless(response):
+                return WireAnswer(response.status, response.headers, _Slow(carried))
+
+    async def aclose(self) -> None:
+        """See `Wire.aclose`; there is nothing to close."""
+
+    def _lives(self) -> bool:
+        return not self._fenced
+
+
+@lru_cache(maxsize=4096)
+def _place(url: str) -> tuple[str, str]:
+    """Host and path of a URL, as they would be sent.
+
+    Raises:
+        UselessUrlError: it has none that can be sent.
+    """
+    plain = _PLAIN.fullmatch(url)
+    if plain is not None:
+        return plain[1], plain[2]
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise UselessUrlError(str(error)) from error
+    return parsed.host, parsed.raw_path.decode("ascii").partition("?")[0]
+
+
+def path_of(url: str) -> str:
+    """The path of a URL, as it would be sent.
+
+    Raises:
+        UselessUrlError: it has none that can be sent.
+    """
+    return _place(url)[1]
+
+
+class SimTransport(httpx.AsyncBaseTransport):
+    """Carries the calls of one httpx client to a simulated cloud, as `SimWire` does a road's.
+
+    One that acts at its end is still carried out then, unheard, if the caller gave up by its
+    ``read`` timeout, which is kept; the other timeouts never matter here.
+
+    Args:
+        cloud: where the calls go. Hosts other than its own are refused.
+    """
+
+    def __init__(self, cloud: SimCloud) -> None:
+        self._cloud = cloud
+        self._host = httpx.URL(cloud.root).host
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one call.
 
         Raises:
-            httpx.ConnectError: refused, fenced, or not this cloud's host; not carried out.
+            httpx.ConnectError: refused, or not this cloud's host; not carried out.
             httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError: the answer is lost; it
                 may have been carried out.
         """
-        if self._fenced or request.url.host != self._host:
+        if request.url.host != self._host:
             await trio.lowlevel.checkpoint()
             raise httpx.ConnectError(f"no route to {request.url.host}", request=request)
         call = await _call_of(request)
         patience = request.extensions.get("timeout", {}).get("read")
-        carried = await carry(self._cloud, call, patience=patience, alive=lambda: not self._fenced)
+        carried = await carry(self._cloud, call, patience=patience)
         match carried:
             case NoAnswer.REFUSED:
                 raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
             case NoAnswer.SILENT:
-                await trio.sleep(_PATIENCE_S if patience is None else patience)
+                await sleep(_PATIENCE_S if patience is None else patience)
                 raise httpx.ReadTimeout("nothing came", request=request)
             case NoAnswer.RESET:
                 raise httpx.ReadError("connection reset by peer", request=request)
@@ -104,12 +187,12 @@ class _Slow(httpx.AsyncByteStream):
         carried = self._carried
         if isinstance(carried, Trickle):
             for place in range(len(carried.response.body)):
-                await trio.sleep(carried.pause_s)
+                await sleep(carried.pause_s)
                 yield carried.response.body[place : place + 1]
             return
         yield carried.response.body
         while True:
-            await trio.sleep(EVERY_S)
+            await sleep(EVERY_S)
             yield PIECE
 
 

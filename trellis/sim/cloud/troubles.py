@@ -7,14 +7,9 @@ from typing import Final
 
 import attrs
 
-from trellis.sim.cloud.bounds import at_least, between, chance, span
+from trellis.sim.cloud.bounds import at_least, between, rate, span
 
 _DAY_S: Final = 86_400.0
-
-
-def _rate() -> float:
-    field: float = attrs.field(default=0.0, validator=chance)
-    return field
 
 
 def _seconds(default: float) -> float:
@@ -68,46 +63,46 @@ class CloudTroubles:
         zone_dead: zones without power: guests there do not answer, nothing is placed there.
     """
 
-    image_error: float = _rate()
-    flavor_error: float = _rate()
-    zone_error: float = _rate()
-    late_fault: float = _rate()
+    image_error: float = rate()
+    flavor_error: float = rate()
+    zone_error: float = rate()
+    late_fault: float = rate()
     late_fault_s: float = _seconds(5.0)
-    no_address: float = _rate()
-    active_error: float = _rate()
-    active_stop: float = _rate()
-    deleted_by_person: float = _rate()
-    renamed_by_person: float = _rate()
-    rebuilt_by_person: float = _rate()
-    port_deleted_by_person: float = _rate()
-    floating_ip_deleted_by_person: float = _rate()
+    no_address: float = rate()
+    active_error: float = rate()
+    active_stop: float = rate()
+    deleted_by_person: float = rate()
+    renamed_by_person: float = rate()
+    rebuilt_by_person: float = rate()
+    port_deleted_by_person: float = rate()
+    floating_ip_deleted_by_person: float = rate()
     mishap_s: tuple[float, ...] = attrs.field(default=(1.0, 300.0), validator=span)
-    endless_delete: float = _rate()
+    endless_delete: float = rate()
     endless_delete_s: float = _seconds(3600.0)
-    delete_conflict: float = _rate()
+    delete_conflict: float = rate()
     delete_conflict_s: float = _seconds(60.0)
-    delete_vanish: float = _rate()
+    delete_vanish: float = rate()
     delete_vanish_s: float = _seconds(120.0)
     down_cell_skipped: bool = False
     down_cell_unknown: bool = False
-    deleted_row_archived: float = _rate()
-    deleted_row_never: float = _rate()
-    updated_back: float = _rate()
+    deleted_row_archived: float = rate()
+    deleted_row_never: float = rate()
+    updated_back: float = rate()
     updated_back_s: float = _seconds(60.0)
     changes_since_ignored: bool = False
     changes_since_refused: bool = False
     clock_skew_s: float = attrs.field(default=0.0, validator=between(-_DAY_S, _DAY_S))
-    leak_port: float = _rate()
-    leak_unseen_volume: float = _rate()
-    floating_ip_delete_lies: float = _rate()
-    floating_ip_delete_missing: float = _rate()
-    floating_ip_delete_conflict: float = _rate()
+    leak_port: float = rate()
+    leak_unseen_volume: float = rate()
+    floating_ip_delete_lies: float = rate()
+    floating_ip_delete_missing: float = rate()
+    floating_ip_delete_conflict: float = rate()
     quota_too_high: bool = False
     quota_too_low: bool = False
     quota_unlimited: bool = False
     quota_refused: bool = False
     quota_missing: bool = False
-    quota_changed: float = _rate()
+    quota_changed: float = rate()
     quota_stuck: int = attrs.field(default=0, validator=at_least(0))
     flavor_gone: tuple[str, ...] = ()
     image_gone: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Clouds that the stock OpenStack provider can use, given the right values: one module each."""

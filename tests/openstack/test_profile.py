@@ -1,0 +1,87 @@
+"""A cloud's profile: values and words from one list, and what is wrong with it said at once."""
+
+import attrs
+import pytest
+
+from trellis.openstack.profile import CloudProfile, Quirk
+from trellis.openstack.quirks import STOCK, Quirks
+
+WORDS = {"does": "It does.", "evidence": "a page", "era": "2026", "check": "look"}
+
+
+def a_profile(*quirks: Quirk, **of) -> CloudProfile:
+    """A cloud in operation, with these quirks."""
+    said = {"name": "mycloud", "title": "My Cloud", "status": "in operation"} | of
+    return CloudProfile(**said, quirks=quirks)
+
+
+def a_quirk(name: str, value: object = True, **of) -> Quirk:
+    """A quirk with all its words."""
+    return Quirk(name=name, value=value, **(WORDS | of))
+
+
+def test_values_are_made_of_the_list():
+    """Settings, the ground of a clouds.yaml entry, and defaults, each where it belongs."""
+    profile = a_profile(
+        a_quirk("lacks_neutron"),
+        a_quirk("entry.auth.auth_url", "https://example.org/v3", section="1.2"),
+        a_quirk("entry.image_format", "raw", section="4.2"),
+        a_quirk("default.boot-timeout", 600.0, section="9"),
+        regions=("one", "two"),
+    )
+
+    assert profile.settings == Quirks(lacks_neutron=True)
+    assert profile.entry == {
+        "regions": ["one", "two"],
+        "auth": {"auth_url": "https://example.org/v3"},
+        "image_format": "raw",
+    }
+    assert profile.defaults == {"boot_timeout": 600.0}
+    assert profile.faults() == []
+
+
+def test_a_cloud_without_quirks_is_stock():
+    """Nothing differs, nothing lies under its entry."""
+    assert a_profile().settings == STOCK
+    assert a_profile().entry == {}
+
+
+def test_one_quirk_can_be_switched_off():
+    """To see what it is for."""
+    profile = a_profile(a_quirk("lacks_neutron"), a_quirk("hides_zones"))
+
+    assert profile.without("hides_zones").settings == Quirks(lacks_neutron=True)
+    with pytest.raises(KeyError):
+        profile.without("reaches_only_ipv6")
+
+
+@pytest.mark.parametrize(
+    ("quirk", "fault"),
+    [
+        (a_quirk("lacks_nothing"), "there is no such quirk; there is compute_microversion,"),
+        (a_quirk("lacks_neutron", False), "False is the stock value"),
+        (a_quirk("lacks_neutron", evidence=""), "evidence is missing"),
+        (a_quirk("entry.image_format", "raw"), "section is missing"),
+        (a_quirk("hook.addresses", None, section="3.2"), "object has no method addresses"),
+        (a_quirk("default.speed", 1, section="9"), "STOCK has no key speed"),
+    ],
+)
+def test_what_is_wrong_is_said(quirk, fault):
+    """Each with the quirk's name."""
+    configuration = attrs.make_class("STOCK", ["boot_timeout"])
+
+    (found,) = a_profile(quirk).faults(object, configuration)
+
+    assert found.startswith(f"quirk {quirk.name}: ")
+    assert fault in found
+
+
+def test_a_profile_lacks_words_and_has_a_quirk_twice():
+    """All of it at once."""
+    twice = a_profile(a_quirk("lacks_neutron"), a_quirk("lacks_neutron"), title="", status="")
+
+    assert twice.faults() == [
+        "the profile has no title",
+        "the profile has no status",
+        "quirk lacks_neutron is there twice",
+    ]

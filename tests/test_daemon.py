@@ -1,5 +1,7 @@
 """The composition root: accounts and their wires, limits of the configuration, plain errors."""
 
+import math
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,10 +13,14 @@ from trellis.control.supervise import supervise
 from trellis.daemon import plain
 from trellis.errors import ConfigError, StoreFailedError
 from trellis.http import TransportSettings
+from trellis.http.buckets import Limit, RatePlan
 from trellis.http.message import Verb
 from trellis.model.node import NodeState
 from trellis.model.request import RequestState
 from trellis.model.status import Health
+from trellis.openstack.profile import CloudProfile, Quirk
+from trellis.plugin_host import Plugin, PluginHost, built_in_plugins
+from trellis.providers import register_profile
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.spi.config import ApiLimits
@@ -163,6 +169,53 @@ def test_the_strictest_limits_of_an_accounts_providers_hold():
     assert 500 == plan.verb("compute", Verb.CREATE).per_day
     assert plan.verb("compute", Verb.DELETE).per_day is None
     assert plan.verb("network", Verb.CREATE).per_day is None
+
+
+def test_what_all_customers_have_holds_until_the_configuration_says_otherwise():
+    """A limit of logins stays, whatever is said of services."""
+    known = RatePlan(
+        services={
+            "identity": Limit(per_s=1.0, burst=60.0),
+            "compute": Limit(per_s=20.0, burst=20.0),
+        },
+        verbs={("compute", Verb.CREATE): Limit(per_s=2.0, burst=100.0, per_day=1000)},
+    )
+
+    told = rate_plan([ApiLimits()], [known])
+    raised = rate_plan([ApiLimits(calls_per_second=50.0, creates_per_day=9000)], [known])
+
+    assert pytest.approx(18.0) == told.shared("compute").burst, "less what may arrive late"
+    assert 1000 == told.verb("compute", Verb.CREATE).per_day
+    assert math.inf == told.shared("network").per_s
+    assert pytest.approx(50.0) == raised.shared("compute").per_s
+    assert 9000 == raised.verb("compute", Verb.CREATE).per_day
+    assert pytest.approx(2.0) == raised.verb("compute", Verb.CREATE).per_s
+    assert told.shared("identity") == raised.shared("identity")
+
+
+async def test_the_rates_of_a_profile_are_kept_to(tmp_path, autojump_clock):
+    """Of three requests of a day that allows two creates, one waits."""
+    daily = Quirk(
+        name="rate.compute.create", value=Limit(per_day=2), section="8",
+        does="Two creates a day.", evidence="this test", era="2026", check="create three",
+    )  # fmt: skip
+    profile = CloudProfile(name="meagre", title="Meagre", status="in operation", quirks=(daily,))
+    module = ModuleType("meagre")
+    module.trellis_register_providers = lambda register: register_profile(register, profile)
+    plugin = Plugin(name="meagre", load=lambda: module)
+    host = PluginHost((*built_in_plugins(), plugin))
+    assert host.broken() == ()
+    typed = CONFIGURATION.replace("type: openstack", "type: meagre", 1)
+    stage = Stage(tmp_path, configuration=typed, types=host.providers)
+    async with stage.running() as core:
+        asked = [await stage.ask("alpha") for _ in range(3)]
+        await trio.sleep(20 * MINUTE)
+        states = [(await core.port.request(one)).state for one in asked]
+
+        assert states.count(RequestState.FULFILLED) == 2
+        assert len(stage.alpha.ledger.of(What.SERVER_CREATED)) == 2
+        (quirk,) = stage.status("alpha").quirks
+        assert quirk.name == "rate.compute.create"
 
 
 def test_a_rate_alone_allows_no_more_than_a_second_of_it_at_once():

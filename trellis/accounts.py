@@ -1,5 +1,6 @@
 """One account for each credential at a cloud, shared by the providers of its regions."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -177,7 +178,10 @@ class Accounts:
     def _plan_of(self, cloud: str, users: Iterable[ProviderConfig]) -> RatePlan:
         """The limits of all that is configured at a cloud, and of dropped ones that still call."""
         configs = {x.name: x for x in users} | {x.name: x for x in self._configs}
-        return rate_plan(x.limits for x in configs.values() if x.cloud == cloud)
+        there = [x for x in configs.values() if x.cloud == cloud]
+        found = [self._registry.get(kind) for kind in dict.fromkeys(x.type for x in there)]
+        profiles = [one.profile for one in found if one is not None and one.profile is not None]
+        return rate_plan([x.limits for x in there], [profile.rates for profile in profiles])
 
     def _replan(self, account: _SharedAccount) -> None:
         account.wired.road.replan(self._plan_of(account.cloud, account.users.values()))
@@ -282,9 +286,14 @@ class Accounts:
                 )
 
 
-def rate_plan(limits: Iterable[ApiLimits]) -> RatePlan:
-    """The buckets of an account: of all that its providers say, the strictest."""
-    given = list(limits)
+def rate_plan(limits: Iterable[ApiLimits], known: Iterable[RatePlan] = ()) -> RatePlan:
+    """The buckets of an account: of all that its providers say, the strictest.
+
+    Args:
+        known: the limits that all customers of the cloud have. What the configuration says goes
+            before them, as limits are raised for who asks; but not for logins.
+    """
+    given, known = list(limits), list(known)
     rates = [x.calls_per_second for x in given if x.calls_per_second is not None]
     bursts = [x.burst for x in given if x.burst is not None]
     days = [x.creates_per_day for x in given if x.creates_per_day is not None]
@@ -294,8 +303,20 @@ def rate_plan(limits: Iterable[ApiLimits]) -> RatePlan:
     if rates:
         # A limit of so many in a second means as many at once, unless it is said otherwise.
         every = _with_room(min(rates), every.burst if bursts else max(1.0, min(rates)))
-    verbs = {("compute", Verb.CREATE): Limit(per_day=min(days))} if days else {}
-    return RatePlan(every=every, verbs=verbs)
+    services = {name: _kept(limit) for plan in known for name, limit in plan.services.items()}
+    verbs = {about: _kept(limit) for plan in known for about, limit in plan.verbs.items()}
+    if rates or bursts:
+        services = {name: limit for name, limit in services.items() if name == "identity"}
+    if days:
+        creates = ("compute", Verb.CREATE)
+        verbs[creates] = attrs.evolve(verbs.get(creates, Limit()), per_day=min(days))
+    return RatePlan(every=every, services=services, verbs=verbs)
+
+
+def _kept(limit: Limit) -> Limit:
+    if limit.per_s == math.inf:
+        return limit
+    return attrs.evolve(_with_room(limit.per_s, limit.burst), per_day=limit.per_day)
 
 
 def _with_room(per_s: float, burst: float) -> Limit:

@@ -3,6 +3,8 @@
 import attrs
 import pytest
 
+from trellis.http.buckets import Limit, RatePlan
+from trellis.http.message import Verb
 from trellis.openstack.profile import CloudProfile, Quirk
 from trellis.openstack.quirks import STOCK, Quirks
 
@@ -27,6 +29,8 @@ def test_values_are_made_of_the_list():
         a_quirk("entry.auth.auth_url", "https://example.org/v3", section="1.2"),
         a_quirk("entry.image_format", "raw", section="4.2"),
         a_quirk("default.boot-timeout", 600.0, section="9"),
+        a_quirk("rate.compute", Limit(per_s=20.0), section="8"),
+        a_quirk("rate.compute.create", Limit(per_day=1000), section="8"),
         regions=("one", "two"),
     )
 
@@ -37,6 +41,10 @@ def test_values_are_made_of_the_list():
         "image_format": "raw",
     }
     assert profile.defaults == {"boot_timeout": 600.0}
+    assert profile.rates == RatePlan(
+        services={"compute": Limit(per_s=20.0)},
+        verbs={("compute", Verb.CREATE): Limit(per_day=1000)},
+    )
     assert profile.faults() == []
 
 
@@ -64,6 +72,8 @@ def test_one_quirk_can_be_switched_off():
         (a_quirk("entry.image_format", "raw"), "section is missing"),
         (a_quirk("hook.addresses", None, section="3.2"), "object has no method addresses"),
         (a_quirk("default.speed", 1, section="9"), "STOCK has no key speed"),
+        (a_quirk("rate.compute.boot", Limit(), section="8"), "no class of calls boot: delete,"),
+        (a_quirk("rate.compute", 20, section="8"), "its value must be a Limit, not 20"),
     ],
 )
 def test_what_is_wrong_is_said(quirk, fault):

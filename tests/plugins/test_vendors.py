@@ -56,18 +56,39 @@ def test_an_entry_may_name_the_profile_itself(profile, tmp_path):
     assert config.regions == profile.regions
 
 
-def test_an_entry_with_an_auth_url_is_left_alone(tmp_path):
+@pytest.mark.parametrize("place", [("auth", "auth_url"), ("auth", "auth-url"), ("auth_url",)])
+def test_an_entry_with_an_auth_url_is_left_alone(place, tmp_path):
     """Who says where the cloud is does not get another one's regions."""
     (cleura,) = [profile for profile in PROFILES if profile.name == "cleura"]
-    clouds = a_cloud(tmp_path, cleura)
+    a_cloud(tmp_path, cleura)
     file = tmp_path / "clouds.yaml"
-    entry = yaml.safe_load(file.read_text())
-    entry["clouds"]["mine"]["auth"]["auth_url"] = "https://keystone.example/v3"
-    file.write_text(yaml.safe_dump(entry))
+    document = yaml.safe_load(file.read_text())
+    where = document["clouds"]["mine"]
+    for key in place[:-1]:
+        where = where[key]
+    where[place[-1]] = "https://keystone.example/v3"
+    file.write_text(yaml.safe_dump(document))
 
     clouds = read_clouds({"OS_CLIENT_CONFIG_FILE": str(file)}, profiles={"cleura": cleura.entry})
+    config = clouds.get("mine", profile="cleura")
 
-    assert clouds.get("mine", profile="cleura").regions == ()
+    assert config.regions == ()
+    assert config.auth["auth_url"] == "https://keystone.example/v3"
+
+
+def test_a_cloud_of_the_environment_is_left_alone(tmp_path):
+    """It says where it is beside its credentials."""
+    (cleura,) = [profile for profile in PROFILES if profile.name == "cleura"]
+    environment = {
+        "OS_AUTH_URL": "https://keystone.example/v3", "OS_USERNAME": "ci", "OS_PASSWORD": "secret",
+        "OS_PROJECT_NAME": "ci",
+    }  # fmt: skip
+
+    clouds = read_clouds(
+        environment, cwd=tmp_path, home=tmp_path, profiles={"cleura": cleura.entry}
+    )
+
+    assert clouds.get("envvars", profile="cleura").auth["auth_url"].startswith("https://keystone.")
 
 
 def test_a_region_that_the_cloud_lacks_is_refused_with_those_it_has(tmp_path):

@@ -141,10 +141,8 @@ class Clouds:
     ) -> Mapping[str, Any]:
         """What the entry's vendor profile says; {} if it has none."""
         wanted = entry.get("profile") or entry.get("cloud")
-        if not wanted:
-            auth = entry.get("auth")
-            at_home = isinstance(auth, Mapping) and ("auth_url" in auth or "auth-url" in auth)
-            wanted = None if at_home else default
+        if not wanted and not _says_where(entry):
+            wanted = default
         if not wanted:
             return {}
         if wanted in self._public:
@@ -222,6 +220,13 @@ def _section(file: CloudFile, key: str) -> dict[str, dict[str, Any]]:
     if faults:
         raise ConfigError(faults)
     return section
+
+
+def _says_where(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has an ``auth_url`` of its own, among its credentials or beside them."""
+    auth = entry.get("auth")
+    places = (entry, auth) if isinstance(auth, Mapping) else (entry,)
+    return any(place.get(key) for place in places for key in ("auth_url", "auth-url"))
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

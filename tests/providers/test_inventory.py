@@ -266,3 +266,31 @@ async def test_zones_that_cannot_be_used_are_left_out(configured, shown, expecte
     inventory = await a_provider(session, config, quirks=Quirks(zones=("nova",))).inventory()
 
     assert inventory.offers[SMALL].zones == expected
+
+
+async def test_flavors_of_another_kind_are_passed_over_by_memory():
+    """A twin with a bundled licence costs more and boots no other; by its name it is meant."""
+    session = CannedSession()
+    of = {"vcpus": 2, "ram": 7000, "disk": 50, "OS-FLV-DISABLED:disabled": False}
+    flavors = [{"id": name, "name": name, **of} for name in ("b2-7", "a-win-7")]
+    session.replies["GET compute /flavors/detail"] = {"flavors": flavors}
+    quirks = Quirks(passed_over_flavors=("*win-*",))
+    labels = a_label("small", min_ram=6000), a_label("windows", flavor_name="a-win-7")
+
+    inventory = await a_provider(session, a_config(*labels), quirks=quirks).inventory()
+
+    chosen = {label: offer.shape.flavor_name for (_, label), offer in inventory.offers.items()}
+    assert chosen == {"small": "b2-7", "windows": "a-win-7"}
+
+
+@pytest.mark.parametrize(("number", "missing"), [(35, False), (36, True)])
+async def test_more_metadata_than_the_cloud_takes_costs_its_label(number, missing):
+    """It would refuse each create; ours count as well."""
+    properties = {f"key-{one}": "value" for one in range(number)}
+    config = a_config(a_label("small", instance_properties=properties))
+    provider = a_provider(CannedSession(), config, quirks=Quirks(metadata_most=40))
+
+    found = (await provider.inventory()).missing
+
+    assert (SMALL in found) is missing
+    assert not missing or "takes 40 for a server" in found[SMALL]

@@ -27,7 +27,7 @@ from trellis.errors import (
 )
 from trellis.http.message import Verb
 from trellis.model.node import Addresses, ResourceKind
-from trellis.model.quota import UNKNOWN, UNLIMITED
+from trellis.model.quota import UNKNOWN, UNLIMITED, Resources
 from trellis.openstack.compute.rows import ServerRow
 from trellis.openstack.quirks import Quirks
 from trellis.providers.networks import NetworkFacts
@@ -601,6 +601,14 @@ async def test_limits_are_novas_and_neutrons():
     assert (reading.limits.instances, reading.limits.cores) == (20, 80)
     assert (reading.limits.ram_mib, reading.limits.floating_ips) == (200000, 10)
     assert (reading.used.instances, reading.used.ram_mib) == (1, 1024)
+
+
+async def test_use_that_is_miscounted_is_not_believed():
+    """200 of 200 in use where there are 40: the limits hold, refusals teach the rest."""
+    reading = await a_provider(CannedSession(), quirks=Quirks(miscounts_use=True)).limits()
+
+    assert (reading.limits.instances, reading.limits.cores) == (20, 80)
+    assert reading.used == Resources()
 
 
 async def test_minus_one_is_unlimited_and_nothing_is_unknown():

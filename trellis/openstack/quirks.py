@@ -22,6 +22,23 @@ def quirk(default: Any, *, section: str, stock: str) -> Any:
 
 
 @attrs.frozen(kw_only=True)
+class ReadyWait:
+    """A wait for the vendor's own work on a server that is ACTIVE, told in its metadata.
+
+    Attributes:
+        key: of the metadata.
+        done: values with which the work is over; any other means that it goes on.
+        failed: values with which it is over, and the server will never be as it should.
+        awaited: whether a server that does not have the key yet is waited for.
+    """
+
+    key: str
+    done: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+    awaited: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class Quirks:
     """How one cloud deviates from stock behaviour.
 
@@ -32,6 +49,11 @@ class Quirks:
             servers get one unless the label says otherwise.
         hides_zones: availability zones must neither be asked for nor named.
         zones: the zones to choose from unless the pool names some: others are shown and fail.
+        metadata_most: so many items of metadata a server may have; None is as many as are wanted.
+        passed_over_flavors: patterns of flavors that a label by ``min-ram`` does not mean.
+        ready_waits: what the vendor does to a server after it is ACTIVE, in this order; before
+            that is over the server is building, and its addresses may change.
+        miscounts_use: what the cloud says is used is wrong; only its limits are believed.
         ignores_changes_since: ``changes-since`` is not understood, lists are always full.
         lacks_neutron: there is no usable network service, whatever the catalog says: networks
             are named by id, there are no floating IPs.
@@ -56,6 +78,16 @@ class Quirks:
         False, section="2.3", stock="Zones are listed, and a create may name one."
     )
     zones: tuple[str, ...] = quirk((), section="2.3", stock="Every zone that is shown works.")
+    metadata_most: int | None = quirk(
+        None, section="2.5", stock="128 items, which no label comes near."
+    )
+    passed_over_flavors: tuple[str, ...] = quirk(
+        (), section="2.7", stock="The smallest flavor with enough memory is as good as any."
+    )
+    ready_waits: tuple[ReadyWait, ...] = quirk(
+        (), section="7", stock="A server that is ACTIVE is left alone by the vendor."
+    )
+    miscounts_use: bool = quirk(False, section="5", stock="What the cloud says is used is used.")
     ignores_changes_since: bool = quirk(
         False, section="2.9", stock="Lists show what changed since a time, deleted servers too."
     )

@@ -19,6 +19,7 @@ from trellis.providers.config import (
 )
 from trellis.providers.lookup import MissingError, by_name_or_id, choose_flavor, near
 from trellis.providers.networks import NetworkFacts
+from trellis.providers.rows import OUR_METADATA
 from trellis.spi.provider import Offer
 
 IMAGE_DEPLOYMENT: Final = "trellis_deployment"
@@ -184,7 +185,13 @@ class Resolver:
         flavors: Sequence[FlavorRow],
         keys: Sequence[str] | None,
     ) -> Resolved:
-        flavor = choose_flavor(flavors, name=label.flavor_name, min_ram=label.min_ram)
+        self._check_metadata(label)
+        flavor = choose_flavor(
+            flavors,
+            name=label.flavor_name,
+            min_ram=label.min_ram,
+            passed_over=self.quirks.passed_over_flavors,
+        )
         image = await self._image(label)
         volume_gib = self._volume_gib(label)
         disk_gib = volume_gib or flavor.disk
@@ -225,6 +232,14 @@ class Resolver:
             login=pool.login(label),
         )
         return Resolved(offer=offer, networks=networks, security_groups=place.security_groups)
+
+    def _check_metadata(self, label: OpenStackLabelConfig) -> None:
+        most, own = self.quirks.metadata_most, len(label.instance_properties)
+        if most is not None and own + OUR_METADATA > most:
+            raise MissingError(
+                f"instance-properties has {own} entries; the cloud takes {most} for a server, of "
+                f"which Trellis needs {OUR_METADATA}"
+            )
 
     def _volume_gib(self, label: OpenStackLabelConfig) -> int:
         """The size of the volume it boots from; 0 boots from the flavor's own disk."""

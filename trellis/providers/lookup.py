@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
 
 from trellis.errors import TrellisError
@@ -48,13 +49,18 @@ def by_name_or_id(what: str, wanted: str, rows: Sequence[N]) -> N:
 
 
 def choose_flavor(
-    flavors: Sequence[FlavorRow], *, name: str | None, min_ram: int | None
+    flavors: Sequence[FlavorRow],
+    *,
+    name: str | None,
+    min_ram: int | None,
+    passed_over: Sequence[str] = (),
 ) -> FlavorRow:
     """The flavor of this name or id; or the smallest by memory and name that has *min_ram*.
 
     Args:
         name: with *min_ram*, a part of the flavor's name is enough.
         min_ram: in MiB.
+        passed_over: patterns of names that *min_ram* does not mean.
 
     Raises:
         MissingError: there is none.
@@ -63,6 +69,7 @@ def choose_flavor(
     if min_ram is None:
         assert name is not None
         return by_name_or_id("flavor", name, usable)
+    usable = [f for f in usable if not any(fnmatchcase(f.name, one) for one in passed_over)]
     large = [f for f in usable if f.ram >= min_ram and (name is None or name in f.name)]
     if not large:
         part = f" and {name!r} in its name" if name else ""

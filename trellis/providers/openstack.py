@@ -18,7 +18,7 @@ from trellis.errors import (
 )
 from trellis.http.message import Verb
 from trellis.model.node import Addresses, Home, Resource, ResourceKind
-from trellis.model.quota import QuotaReading
+from trellis.model.quota import QuotaReading, Resources
 from trellis.openstack.compute import Compute, ServerRequest, ServerRow
 from trellis.openstack.faults import error_from_fault
 from trellis.openstack.image import Image
@@ -33,6 +33,7 @@ from trellis.providers.floating import FloatingIps, ports_left_behind
 from trellis.providers.inventory import Resolved, Resolver
 from trellis.providers.limits import read_limits
 from trellis.providers.networks import NetworkFacts, read_networks
+from trellis.providers.readiness import after_active
 from trellis.providers.rows import (
     TAG_POOL,
     TAG_PROVIDER,
@@ -168,7 +169,11 @@ class OpenStackProvider:
         network = None if self.quirks.lacks_neutron else self.network
         project_id = (await self.home()).project_id
         storage = await self.volumes.service()
-        return await read_limits(self.compute, network, storage, project_id)
+        reading = await read_limits(self.compute, network, storage, project_id)
+        if self.quirks.miscounts_use:
+            # Ours are on record, and what others use the cloud's refusals teach.
+            return attrs.evolve(reading, used=Resources())
+        return reading
 
     async def _network_facts(self) -> NetworkFacts:
         """What is known of the networks, read at the first need and with each inventory."""
@@ -331,12 +336,16 @@ class OpenStackProvider:
         if tag is None or state is InstanceState.GONE:
             name, updated = row.name or "", row.updated or ""
             return Instance(external_id=row.id, name=name, state=state, tag=tag, updated=updated)
+        fault = self.fault(row) if state is InstanceState.ERROR else None
+        if state is InstanceState.ACTIVE and self.quirks.ready_waits:
+            state, why = after_active(row.metadata, self.quirks.ready_waits)
+            fault = CloudBrokenError(why, cloud=self.session.cloud) if why else None
         addresses = self.addresses(row, facts)
         return Instance(
             external_id=row.id,
             name=row.name or "",
             state=state,
-            fault=self.fault(row) if state is InstanceState.ERROR else None,
+            fault=fault,
             addresses=addresses,
             needs_public=addresses is not None and self._needs_public(row, addresses, facts),
             az=row.zone or None,

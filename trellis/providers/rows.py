@@ -13,6 +13,8 @@ TAG_NODE: Final = "trellis_node_id"
 TAG_ORIGIN: Final = "trellis_origin"
 TAG_PROVIDER: Final = "trellis_provider"
 TAG_POOL: Final = "trellis_pool"
+OUR_METADATA: Final = len((TAG_DEPLOYMENT, TAG_NODE, TAG_ORIGIN, TAG_PROVIDER, TAG_POOL))
+"""So many items of a server's metadata are Trellis's."""
 
 _S = InstanceState
 STATES: Final[Mapping[str, InstanceState]] = {

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 import attrs
 
+from trellis.openstack import profile
 from trellis.plugin_host import ENTRY_POINT_GROUP
+from trellis.providers import register_profile
 from trellis.spi import hooks, provider, registry
 from trellis.spi.demand import DemandPort, DemandSource
 
@@ -96,6 +98,13 @@ def _hooks() -> Iterator[str]:
 def _registration() -> Iterator[str]:
     yield "\n## Registering\n\nEach hook is given a registry of its own kind.\n"
     yield _function(registry.Registry.add, level=3)
+    yield "\nA type of provider may come with what is known of its cloud:\n"
+    yield _function(registry.ProviderRegistry.add, level=3)
+    yield "\nWhere the stock provider needs no code of its own, a profile is enough:\n"
+    yield _function(register_profile, level=3)
+    yield _class(profile.CloudProfile)
+    yield _class(profile.Quirk)
+    yield "\nThe fields of `Quirks` are in [quirks](quirks.md).\n"
     yield _class(registry.ProviderContext)
 
 

@@ -123,7 +123,9 @@ class Stage:
         self._file.write_text(yaml.safe_dump({"clouds": mine | self._others}))
 
     def read(self, name: str, region: str | None, *, profile: str | None = None) -> CloudConfig:
-        return read_clouds({"OS_CLIENT_CONFIG_FILE": str(self._file)}).get(name, region)
+        profiles = {name: found.entry for name, found in self.types.profiles().items()}
+        clouds = read_clouds({"OS_CLIENT_CONFIG_FILE": str(self._file)}, profiles=profiles)
+        return clouds.get(name, region, profile=profile)
 
     @asynccontextmanager
     async def running(self, transports: TransportFactory | None = None) -> AsyncIterator[Core]:

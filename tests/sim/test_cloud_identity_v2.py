@@ -7,7 +7,7 @@ import pytest
 from cloud_session import cloud_of, password_login
 from keystoneauth1.access import AccessInfoV2, create
 
-from trellis.sim.cloud import IdentityVersions, Request, Response, SimCloud
+from trellis.sim.cloud import Behaviour, IdentityVersions, Request, Response, SimCloud
 
 PASSWORD = {"passwordCredentials": {"username": "ci", "password": "sim-password"}}
 API_KEY = {"RAX-KSKEY:apiKeyCredentials": {"username": "ci", "apiKey": "sim-api-key"}}
@@ -114,7 +114,7 @@ def test_an_unscoped_token_finds_its_tenants_and_is_changed_for_a_scoped_one():
 
 def test_a_login_without_tenant_is_scoped_where_the_cloud_does_so():
     """Rackspace scopes to the account's number by itself."""
-    access = read(log_in(cloud(scopes_unasked=True), **API_KEY))
+    access = read(log_in(cloud(behaviour=Behaviour(scopes_unasked=True)), **API_KEY))
 
     assert access.project_name == "ci"
 

@@ -5,6 +5,7 @@ from its `CloudSpec`, its random source, the clock and the calls made so far. `S
 it behind an `httpx.AsyncClient` in the same process. Knows nothing of Trellis' own interfaces.
 """
 
+from trellis.sim.cloud.behaviour import Behaviour
 from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import Fact, Ledger, What
 from trellis.sim.cloud.spec import (
@@ -31,6 +32,7 @@ from trellis.sim.cloud.truth import Machine
 from trellis.sim.cloud.wire import Request, Response
 
 __all__ = [
+    "Behaviour",
     "CloudSpec",
     "Credentials",
     "Fact",

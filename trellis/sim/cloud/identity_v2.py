@@ -87,7 +87,7 @@ class IdentityV2:
         ours = tenant_id in ("", self._project_id) and tenant_name in ("", spec.credentials.project)
         if not known or not ours:
             return _refusal()
-        scoped = bool(asked) or spec.scopes_unasked
+        scoped = bool(asked) or spec.behaviour.scopes_unasked
         return self._issued(self._tokens.issue(spec, ["password"], scoped=scoped), spec)
 
     def _checked(self, auth: dict[str, Any], spec: CloudSpec, password: str) -> bool | Response:

@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from trellis.sim.cloud.behaviour import STOCK
+from trellis.sim.cloud.behaviour import Behaviour as Behaviour
 from trellis.sim.cloud.bounds import at_least as _at_least
 from trellis.sim.cloud.fault_spec import Faults as Faults
 from trellis.sim.cloud.fault_spec import FaultWindow as FaultWindow
@@ -307,8 +309,7 @@ class CloudSpec:
             parts; empty takes ranges by ``number``.
         credentials: who may log in.
         identity: versions of Keystone's API that there are.
-        scopes_unasked: a v2.0 login that names no tenant is scoped to the project all the same,
-            as on Rackspace; else its token has no project and an empty catalog.
+        behaviour: in what else it is not stock, as the twin of a real cloud.
         quota: what the project may have.
         flavors: the flavors there are.
         images: the images there are.
@@ -340,7 +341,7 @@ class CloudSpec:
     outside: tuple[str, ...] = attrs.field(default=(), validator=_ranges)
     credentials: Credentials = Credentials()
     identity: IdentityVersions = IdentityVersions.V3
-    scopes_unasked: bool = False
+    behaviour: Behaviour = STOCK
     quota: Quota = Quota()
     flavors: tuple[FlavorSpec, ...] = (
         FlavorSpec(name="ci-1c-1g", cores=1, ram_mib=1024),

@@ -1,0 +1,1 @@
+"""Trellis on HP Helion Public Cloud, which closed in January 2016."""

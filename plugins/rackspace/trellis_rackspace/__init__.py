@@ -1,0 +1,1 @@
+"""Trellis on Rackspace: classic Cloud Servers, and Flex."""

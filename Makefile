@@ -105,6 +105,7 @@ docs: $(READY) ## write the generated pages of docs/reference anew
 	$(BIN)/python -m docs.generate_faults
 	$(BIN)/python -m docs.generate_scenario
 	$(BIN)/python -m docs.generate_quirks
+	$(BIN)/python -m docs.generate_testing
 
 clean: ## remove .venv and caches; data of a daemon stays
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

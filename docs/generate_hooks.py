@@ -19,7 +19,7 @@ import attrs
 from trellis.openstack import profile
 from trellis.plugin_host import ENTRY_POINT_GROUP
 from trellis.providers import register_profile
-from trellis.spi import hooks, provider, registry
+from trellis.spi import hooks, provider, registry, version
 from trellis.spi.demand import DemandPort, DemandSource
 
 PAGE: Final = Path(__file__).parent / "reference" / "hooks.md"
@@ -27,6 +27,7 @@ _SECTION: Final = re.compile(r"(Args|Attributes|Raises|Returns):")
 _ENTRY: Final = re.compile(r"    (\w[\w, ]*): (.*)")
 
 _VERSION: Final = provider.SPI_VERSION
+_VERSIONS: Final = " and ".join(f"version {number}" for number in version.SUPPORTED)
 
 _HEAD: Final = f"""\
 # Hooks: what a plugin adds, and how
@@ -52,14 +53,18 @@ def trellis_register_providers(register):
     register.add("mycloud", MyProvider, MyCloudConfig)
 ```
 
-`trellis_spi_version` is the version of this interface that the plugin was written for. It is
-{_VERSION} now; another one disables the plugin, with a word on what to upgrade. The configuration
-class is a frozen attrs class that derives from `ProviderConfig` (`trellis/spi/config.py`); its
-docstring documents its keys.
+`trellis_spi_version` is the version of this interface that the plugin was written for, or several
+as `(1, 2)`: the newest that both sides have is used. This Trellis has {_VERSIONS}; a plugin that
+does not say is of version {version.FIRST_SPI_VERSION}. One for another version is disabled, with a
+word on what to upgrade, and to which.
 
-`trellis plugin list` shows what was found, and why a plugin cannot be used. One that is broken is
-disabled, and the rest goes on. `disabled-plugins` and `TRELLIS_DISABLED_PLUGINS` leave plugins out
-by name.
+The configuration class is a frozen attrs class that derives from `ProviderConfig`
+(`trellis/spi/config.py`); its docstring documents its keys.
+
+`trellis plugin new NAME` writes a plugin with all of this and with tests, for which there is a
+[kit](testing.md). `trellis plugin list` shows what was found, and why a plugin cannot be used;
+`trellis plugin show NAME` what it knows of its clouds. One that is broken is disabled, and the rest
+goes on. `disabled-plugins` and `TRELLIS_DISABLED_PLUGINS` leave plugins out by name.
 
 Demand sources and image builders can be registered, and nothing starts them yet.
 """

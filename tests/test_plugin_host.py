@@ -7,6 +7,7 @@ import types
 import attrs
 import pytest
 
+import trellis
 from trellis import plugin_host
 from trellis.plugin_host import Plugin, PluginHost, PluginState, blocked_names, installed_plugins
 from trellis.spi import hooks
@@ -169,11 +170,12 @@ BROKEN = {
     "version": (
         module(trellis_register_providers=registering("half"), trellis_spi_version=SPI_VERSION + 1),
         f"built for version {SPI_VERSION + 1} of the SPI, this Trellis has {SPI_VERSION}: "
-        "upgrade trellis-ci",
+        f"upgrade trellis-ci from {trellis.__version__} to a release that has version "
+        f"{SPI_VERSION + 1}, or install an older release of version, built for {SPI_VERSION}",
     ),
     "old-version": (
         module(trellis_register_providers=registering("half"), trellis_spi_version=0),
-        "upgrade old-version",
+        "trellis_spi_version is 0: write the version of the SPI",
     ),
     "empty": (module(), "it implements none of the hooks trellis_register_providers"),
     "peculiar": (Peculiar(), "its hooks are wrong: OSError: no such luck"),
@@ -209,6 +211,19 @@ def test_a_plugin_that_cannot_be_imported_is_disabled():
         "importing it failed: ImportError: No module named 'left_pad' (test_plugin_host.py:"
     )
     assert host.providers.types() == ("good",)
+
+
+def test_a_plugin_that_wants_another_trellis_says_what_to_upgrade():
+    def load():
+        from trellis.spi import no_such_thing
+
+        return no_such_thing
+
+    host = PluginHost([Plugin(name="toy", load=load, origin="trellis-toy")])
+
+    (broken,) = host.broken()
+    assert "cannot import name 'no_such_thing'" in broken.problem
+    assert broken.problem.endswith("upgrade trellis-toy or trellis-ci")
 
 
 def test_a_blocked_plugin_is_not_even_imported():

@@ -1,7 +1,7 @@
 """One account for each credential at a cloud, shared by the providers of its regions."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,8 +14,10 @@ from trellis.control.supervise import supervise
 from trellis.errors import ConfigError
 from trellis.http.buckets import Limit, RatePlan
 from trellis.http.message import Verb
+from trellis.http.rates import Buckets
 from trellis.model.status import QuirkStatus
 from trellis.openstack.clouds import CloudConfig
+from trellis.openstack.faults import Row
 from trellis.openstack.profile import CloudProfile, Quirk
 from trellis.openstack.session import Session
 from trellis.openstack.wiring import WiredAccount, wired_account
@@ -27,7 +29,8 @@ from trellis.world import World
 _LATE_S: Final = 0.1
 """So much later than the one before it a call may arrive at the cloud than it was sent."""
 
-_SECRETS: Final = ("password", "secret", "token", "passcode")
+_SCOPES: Final = ("project_", "tenant_", "domain_", "system_", "default_domain", "trust_id")
+_SECRETS: Final = ("password", "secret", "token", "passcode", "api_key", "apikey", "secret_key")
 
 
 class ReadCloud(Protocol):
@@ -44,16 +47,30 @@ class ReadCloud(Protocol):
         ...
 
 
+@attrs.define(eq=False)
+class _Counted:
+    """What a cloud counts together: the logins of one user, or the calls of one project.
+
+    Several entries of ``clouds.yaml`` may be about one user or project. It is kept when the last
+    of them goes: the cloud does not forget either.
+    """
+
+    buckets: Buckets
+    clouds: dict[str, None] = attrs.field(factory=dict)
+    """The entries."""
+    noted: dict[str, None] = attrs.field(factory=dict)
+    """Providers whose creates of earlier are in the buckets already."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class _SharedAccount:
     """An account with its wires, and the providers that call through it."""
 
-    cloud: str
     wired: WiredAccount
     scope: trio.CancelScope
+    calls: _Counted
+    logins: _Counted
     users: dict[str, ProviderConfig] = attrs.field(factory=dict)
-    counted: dict[str, None] = attrs.field(factory=dict)
-    """Providers whose creates of earlier are in the buckets already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,9 +122,10 @@ class Connection:
         return self._account.wired.road.in_line("compute", Verb.CREATE)
 
     def note_past(self, times: Iterable[float]) -> None:
-        """Count the provider's earlier creates against that limit; once for each account."""
-        if self.name not in self._account.counted:
-            self._account.counted[self.name] = None
+        """Count the provider's earlier creates against that limit; once for each project."""
+        noted = self._account.calls.noted
+        if self.name not in noted:
+            noted[self.name] = None
             self._account.wired.road.note_past("compute", Verb.CREATE, times)
 
     def outdated(self) -> bool:
@@ -151,6 +169,7 @@ class Accounts:
         self._world = world
         self._configs = tuple(configs)
         self._accounts: dict[tuple[object, ...], _SharedAccount] = {}
+        self._counted: dict[tuple[object, ...], _Counted] = {}
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
         self._turn = trio.Lock()
@@ -175,16 +194,30 @@ class Accounts:
             if account.users.pop(name, None) is not None:
                 self._leave(key, account)
 
-    def _plan_of(self, cloud: str, users: Iterable[ProviderConfig]) -> RatePlan:
-        """The limits of all that is configured at a cloud, and of dropped ones that still call."""
+    def _plan_of(self, clouds: Container[str], users: Iterable[ProviderConfig]) -> RatePlan:
+        """The limits of all that is configured at clouds, and of dropped ones that still call."""
         configs = {x.name: x for x in users} | {x.name: x for x in self._configs}
-        there = [x for x in configs.values() if x.cloud == cloud]
+        there = [x for x in configs.values() if x.cloud in clouds]
         found = [self._registry.get(kind) for kind in dict.fromkeys(x.type for x in there)]
         profiles = [one.profile for one in found if one is not None and one.profile is not None]
         return rate_plan([x.limits for x in there], [profile.rates for profile in profiles])
 
     def _replan(self, account: _SharedAccount) -> None:
-        account.wired.road.replan(self._plan_of(account.cloud, account.users.values()))
+        accounts = {id(one): one for one in (*self._accounts.values(), account)}.values()
+        calls = [one for one in accounts if one.calls is account.calls]
+        plan = self._plan_of(account.calls.clouds, _users(calls))
+        for one in calls:
+            one.wired.road.replan(plan)
+        logins = [one for one in accounts if one.logins is account.logins]
+        plan = self._plan_of(account.logins.clouds, _users(logins))
+        for one in logins:
+            one.wired.logins.replan(plan)
+
+    def _counted_as(self, cloud: CloudConfig, *who: object) -> _Counted:
+        if who not in self._counted:
+            self._counted[who] = _Counted(Buckets(RatePlan()))
+        self._counted[who].clouds[cloud.name] = None
+        return self._counted[who]
 
     async def run(self) -> None:
         """Run each account's own task until cancelled; closes their wires at the end."""
@@ -208,6 +241,7 @@ class Accounts:
         read = self._reading(config)
         cloud = read()
         account = await self._account(cloud, config)
+        profile = registration.profile
         way = (_identity(cloud), _way(cloud))
 
         def outdated() -> bool:
@@ -223,6 +257,7 @@ class Accounts:
             region=config.region_name or cloud.region_name,
             interface=cloud.interface,
             overrides=cloud.overrides,
+            missing_region="" if profile is None else profile.settings.missing_region,
         )
         context = ProviderContext(
             deployment=self._deployment, session=session, profile=registration.profile
@@ -239,6 +274,12 @@ class Accounts:
         """What reads the provider's cloud, on the ground of its type's profile."""
         profile = self._registry.profile_name(config.type)
         return partial(self._read, config.cloud, config.region_name, profile=profile)
+
+    def _refusals(self, config: ProviderConfig) -> tuple[Row, ...]:
+        """In which words its cloud refuses, as its type's profile says."""
+        registration = self._registry.get(config.type)
+        profile = None if registration is None else registration.profile
+        return () if profile is None else profile.refusals
 
     async def _account(self, cloud: CloudConfig, config: ProviderConfig) -> _SharedAccount:
         key = _identity(cloud)
@@ -270,16 +311,21 @@ class Accounts:
         task_status: trio.TaskStatus[_SharedAccount] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Hold the wires of one account and run it, until nobody uses it any more."""
+        calls = self._counted_as(cloud, "calls", *_who(cloud))
+        logins = self._counted_as(cloud, "logins", *_user(cloud))
         with trio.CancelScope() as scope:
             async with wired_account(
                 cloud,
                 self._world.transport,
                 random=self._world.random,
                 wall=self._world.wall,
-                plan=self._plan_of(config.cloud, [config]),
+                buckets=(calls.buckets, logins.buckets),
                 reload=self._reading(config),
+                refusals=self._refusals(config),
             ) as wired:
-                task_status.started(_SharedAccount(cloud=config.cloud, wired=wired, scope=scope))
+                task_status.started(
+                    _SharedAccount(wired=wired, scope=scope, calls=calls, logins=logins)
+                )
                 # Its providers see a crash as a login that lasts.
                 await supervise(
                     f"account {cloud.name}", wired.account.run, on_crash=lambda _name, _crash: None
@@ -331,13 +377,25 @@ def _with_room(per_s: float, burst: float) -> Limit:
     return Limit(per_s=per_s / (1.0 + lacking), burst=kept)
 
 
+def _users(accounts: Iterable[_SharedAccount]) -> list[ProviderConfig]:
+    return [user for account in accounts for user in account.users.values()]
+
+
 def _identity(cloud: CloudConfig) -> tuple[object, ...]:
     """What makes an account: who logs in, where, over which wires; secrets may change."""
+    return (cloud.name, cloud.auth_type, *_who(cloud), *_wires(cloud))
+
+
+def _who(cloud: CloudConfig) -> tuple[tuple[str, str], ...]:
+    """Who logs in, where, and to which project, without the secrets."""
     # Identity differs by region at some clouds (quirks.md part 1 §1.2), so its URL is in here.
-    who = sorted(
-        (key, str(value)) for key, value in cloud.auth.items() if not key.endswith(_SECRETS)
-    )
-    return (cloud.name, cloud.auth_type, *who, *_wires(cloud))
+    who = ((key, str(value)) for key, value in cloud.auth.items() if not key.endswith(_SECRETS))
+    return tuple(sorted(who))
+
+
+def _user(cloud: CloudConfig) -> tuple[tuple[str, str], ...]:
+    """Who logs in and where, whatever the project: whose logins a cloud counts together."""
+    return tuple((key, value) for key, value in _who(cloud) if not key.startswith(_SCOPES))
 
 
 def _wires(cloud: CloudConfig) -> tuple[object, ...]:
@@ -361,7 +419,8 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 def quirk_status(quirk: Quirk) -> QuirkStatus:
     """A quirk as people are shown it."""
-    value = ", ".join(quirk.value) if isinstance(quirk.value, tuple) else str(quirk.value)
+    several = isinstance(quirk.value, tuple)
+    value = ", ".join(map(str, quirk.value)) if several else str(quirk.value)
     return QuirkStatus(
         name=quirk.name,
         value="" if quirk.value is None else value,

@@ -29,6 +29,7 @@ from trellis.spi.registry import (
     ProviderRegistry,
     Registry,
 )
+from trellis.spi.version import negotiated
 
 ENTRY_POINT_GROUP: Final = "trellis"
 DISABLED_VARIABLE: Final = "TRELLIS_DISABLED_PLUGINS"
@@ -70,6 +71,7 @@ class PluginInfo:
         hooks: names of the hooks it implements.
         registered: what it added, as ``provider type 'ovh'``.
         problem: why it is not active, and what to do; "" if it is.
+        spi_version: of the plugin interface, by which it is used; None if it is not.
     """
 
     name: str
@@ -79,6 +81,7 @@ class PluginInfo:
     registered: tuple[str, ...]
     state: PluginState
     problem: str = ""
+    spi_version: int | None = None
 
 
 def built_in_plugins() -> tuple[Plugin, ...]:
@@ -178,7 +181,7 @@ class PluginHost:
             problem = f"blocked by 'disabled-plugins' or {DISABLED_VARIABLE}"
             return _info(plugin, PluginState.BLOCKED, problem)
         try:
-            implemented = self._load(plugin)
+            version, implemented = self._load(plugin)
         except PluginError as error:
             return _info(plugin, PluginState.BROKEN, str(error))
         registered = tuple(
@@ -188,18 +191,24 @@ class PluginHost:
             if registration.plugin == plugin.name
         )
         return attrs.evolve(
-            _info(plugin, PluginState.ACTIVE), hooks=implemented, registered=registered
+            _info(plugin, PluginState.ACTIVE),
+            hooks=implemented,
+            registered=registered,
+            spi_version=version,
         )
 
-    def _load(self, plugin: Plugin) -> tuple[str, ...]:
+    def _load(self, plugin: Plugin) -> tuple[int, tuple[str, ...]]:
         for other in self._plugins:
             if other.name == plugin.name and other.state is PluginState.ACTIVE:
                 raise PluginError(
                     f"the name is taken by a plugin of {other.origin or 'this process'}: "
                     "uninstall one of the two, or rename its entry point"
                 )
-        module = _guarded(plugin.load, "importing it failed")
-        _check_version(module, plugin)
+        try:
+            module = _guarded(plugin.load, "importing it failed")
+        except PluginError as error:
+            raise _with_a_hint(error, plugin) from error
+        version = _negotiate(module, plugin)
         if self._manager.is_registered(module):
             raise PluginError(f"it is loaded already as {self._manager.get_name(module)!r}")
         try:
@@ -214,7 +223,7 @@ class PluginHost:
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
             raise
-        return implemented
+        return version, implemented
 
     def _hooks_of(self, module: object) -> tuple[str, ...]:
         implemented = tuple(caller.name for caller in self._manager.get_hookcallers(module) or ())
@@ -270,6 +279,17 @@ def _guarded(call: Callable[[], Any], what: str) -> Any:
         raise PluginError(f"{what}: {_one_line(reason)}") from error
 
 
+def _with_a_hint(error: PluginError, plugin: Plugin) -> PluginError:
+    """What to upgrade, where a plugin wants a part of Trellis that is not there."""
+    cause = error.__cause__
+    if not isinstance(cause, ImportError) or (cause.name or "").split(".")[0] != "trellis":
+        return error
+    return PluginError(
+        f"{error}: it is built for another release of trellis-ci than {trellis.__version__} "
+        f"(version {SPI_VERSION} of the SPI): upgrade {plugin.origin or plugin.name} or trellis-ci"
+    )
+
+
 def _place(error: BaseException) -> str:
     """Where it was raised: module and line, which is what the plugin's author needs."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -277,15 +297,11 @@ def _place(error: BaseException) -> str:
     return f"{os.path.basename(last.filename)}:{last.lineno}"
 
 
-def _check_version(module: object, plugin: Plugin) -> None:
-    version = getattr(module, "trellis_spi_version", SPI_VERSION)
-    if version != SPI_VERSION:
-        newer = isinstance(version, int) and version > SPI_VERSION
-        upgrade = "trellis-ci" if newer else plugin.origin or plugin.name
-        raise PluginError(
-            f"it is built for version {version!r} of the SPI, this Trellis has {SPI_VERSION}: "
-            f"upgrade {upgrade}"
-        )
+def _negotiate(module: object, plugin: Plugin) -> int:
+    if plugin.origin == BUILT_IN:
+        return SPI_VERSION
+    declared = getattr(module, "trellis_spi_version", None)
+    return negotiated(declared, plugin.origin or plugin.name, trellis.__version__)
 
 
 def _unknown_blocked(blocked: Sequence[str], plugins: Sequence[Plugin]) -> tuple[str, ...]:

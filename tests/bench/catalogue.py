@@ -8,6 +8,7 @@ from tests.bench.setup import CloudSetup, fixed
 from tests.bench.workloads.hung import Hung
 from tests.bench.workloads.limit import Limit
 from tests.bench.workloads.memory import Memory
+from tests.bench.workloads.plugins import Plugins
 from tests.bench.workloads.quota import FullQuota
 from tests.bench.workloads.restart import Restart
 from tests.bench.workloads.steady import Burst, Steady
@@ -47,6 +48,7 @@ WHOLE: Final[dict[str, Workload]] = {
     "restart": Restart(),
     "limit": Limit(),
     "hung": Hung(),
+    "plugins": Plugins(),
 }
 """As the figures to reach are meant."""
 
@@ -71,5 +73,6 @@ SHORT: Final[dict[str, Workload]] = {
         after_s=5.0,
     ),
     "limit": Limit(cloud_boot=(2.0, 4.5), number=60),
+    "plugins": Plugins(in_flight=10, rounds=3),
 }
 """The same, small: does it all still work? Its figures are not those of the table."""

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import attrs
 
+from trellis.sim.clouds import TWINS
+
 
 @attrs.frozen(kw_only=True)
 class Row:
@@ -103,6 +105,32 @@ def _costs(workload: str, situation: str, *, calls: float | None = None) -> tupl
             most=0.01,
         ),
     )
+
+
+def _plugins() -> tuple[Row, ...]:
+    """What stock needs by each way to an address, and what each plugin adds to its own."""
+    ways = {"direct": "own addresses", "floating": "floating IPs", "volume": "boot from volume"}
+    stock = tuple(
+        Row(
+            workload="plugins",
+            figure=f"stock_{way}_calls",
+            what=f"API calls per node life, stock, {words}",
+            unit="calls",
+        )
+        for way, words in ways.items()
+    )
+    added = tuple(
+        Row(
+            workload="plugins",
+            figure=f"{kind}_{what}",
+            what=f"API calls {words} {kind}, on its twin",
+            unit="calls",
+            most=1.0 if what == "more" else None,
+        )
+        for kind in TWINS
+        for what, words in (("calls", "per node life, plugin"), ("more", "added by plugin"))
+    )
+    return (*stock, *added)
 
 
 _TIGHT: Final = {"ready_p50": 0.5, "ready_p95": 1.5, "gone_p50": 0.5, "gone_p95": 1.5}
@@ -222,6 +250,7 @@ ROWS: Final = (
         what="one of five clouds hung: requests planned there first",
         unit="",
     ),
+    *_plugins(),
 )  # fmt: skip
 
 
@@ -257,7 +286,7 @@ def shown(value: float, unit: str) -> str:
         case "MiB" | "ms" | "/s":
             return f"{value:.1f} {unit}"
         case _:
-            return f"{value:.2f} {unit}"
+            return f"{round(value, 2) + 0.0:.2f} {unit}"
 
 
 def _judged(row: Row, value: float, of: Mapping[str, float]) -> tuple[str, float]:

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta, timezone
 
 import attrs
 import pytest
@@ -133,6 +134,41 @@ def test_provider_is_paused_and_resumed(daemon, run):
     assert "paused by ada" in listed.stdout
     assert "draining by ada" in drained.stdout
     assert json.loads(resumed.stdout)["pause"] is None
+
+
+def test_provider_is_paused_until_an_announced_outage_is_over(daemon, run):
+    """By the clock on the wall: in UTC, in another zone, or in one's own."""
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    written = [
+        in_an_hour.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        in_an_hour.astimezone(timezone(timedelta(hours=5))).isoformat(),
+        in_an_hour.astimezone().replace(tzinfo=None).isoformat(),
+    ]
+
+    def end_of(*options):
+        paused = run("provider", "pause", "ovh-bhs1", *options, "-o", "json")
+        return datetime.fromisoformat(json.loads(paused.stdout)["pause"]["until"])
+
+    for text in written:
+        late = end_of("--for", "3600") - end_of("--until", text)
+        assert abs(late.total_seconds()) < 60.0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--until", "tomorrow"], "'tomorrow' is no time"),
+        (["--until", "2020-01-01T00:00Z"], "2020-01-01T00:00Z is over"),
+        (["--until", "2030-01-01", "--for", "60"], "give one of them"),
+    ],
+    ids=["no-time", "over", "both"],
+)
+def test_a_pause_until_no_time_is_refused(options, words, daemon, run):
+    """Before the daemon is asked."""
+    refused = run("provider", "pause", "ovh-bhs1", *options)
+
+    assert refused.exit_code == 2
+    assert words in refused.stderr
 
 
 def test_a_move_of_a_cloud_is_accepted(daemon, run):

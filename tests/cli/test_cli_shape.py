@@ -56,8 +56,8 @@ def test_the_commands_of_the_design_are_there():
         "lease release", "node list", "node show", "node explain", "node hold", "node delete",
         "label list", "provider list", "provider show", "provider pause", "provider resume",
         "provider drain", "quota", "breaker list", "breaker reset", "leak list", "leak delete",
-        "leak adopt", "plan", "events", "plugin list", "simulate", "cloud", "top",
-        "node ssh", "tenant list",
+        "leak adopt", "plan", "events", "plugin list", "plugin new", "plugin show", "simulate",
+        "cloud", "top", "node ssh", "tenant list",
     }  # fmt: skip
 
 
@@ -202,4 +202,7 @@ def test_every_command_that_prints_data_prints_it_in_three_ways():
         )
     }  # fmt: skip
 
-    assert without == {"serve", "demo", "cloud", "node ssh", "lease release", "config show"}
+    assert without == {
+        "serve", "demo", "cloud", "node ssh", "lease release", "config show", "plugin new",
+        "plugin record",
+    }  # fmt: skip

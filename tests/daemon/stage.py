@@ -209,9 +209,11 @@ class Stage:
 
     # --------------------------------------------------------------------- what is asked
 
-    async def ask(self, provider: str | None = None) -> RequestId:
+    async def ask(
+        self, provider: str | None = None, labels: tuple[str, ...] = ("small",)
+    ) -> RequestId:
         assert self.core is not None
-        ask = Ask(labels=("small",), requestor="test", provider=provider)
+        ask = Ask(labels=labels, requestor="test", provider=provider)
         return (await self.core.port.submit(ask)).id
 
     async def served(self, request_id: RequestId, within_s: float = 15 * MINUTE) -> NodeRequest:

@@ -295,12 +295,51 @@ def test_a_dumb_terminal_gets_lines(tmp_path):
     assert "\x1b" not in seen
 
 
-def test_the_scenario_is_whole():
-    """Three clouds of different kinds, and a configuration for them."""
-    from trellis.demo.run import SCENARIO
+@pytest.mark.parametrize("name", ["SCENARIO", "STOCK"])
+def test_the_scenario_is_whole(name):
+    """Three clouds of different kinds, and a configuration for them, by the same names."""
+    from trellis.demo import run
     from trellis.sim.scenario_file import load_clouds
 
-    loaded = load_clouds(SCENARIO)
+    loaded = load_clouds(getattr(run, name))
+    configuration = yaml.safe_load(loaded.configuration)
 
     assert ["ovh", "rackspace", "hpcloud"] == [cloud.name for cloud in loaded.clouds]
-    assert json.dumps(yaml.safe_load(loaded.configuration)["labels"]).count("debian-12") == 2
+    assert json.dumps(configuration["labels"]).count("debian-12") == 2
+    assert ["ovh-gra1", "ovh-bhs1", "rackspace-dfw", "hpcloud-b"] == [
+        provider["name"] for provider in configuration["providers"]
+    ]
+    of_plugins = {provider["type"] for provider in configuration["providers"]}
+    assert of_plugins == ({*run.PLUGINS} if name == "SCENARIO" else {"openstack"})
+    twins = {cloud.twin for cloud in loaded.clouds}
+    assert twins == ({*run.PLUGINS} if name == "SCENARIO" else {None})
+
+
+def test_all_three_plugins_serve(tmp_path):
+    """A node of each cloud is handed out, by its plugin, on its twin."""
+    with running(tmp_path, "--calm", "--folder", str(tmp_path / "demo")) as run:
+        url = run.says(r"dashboard: (http://127.0.0.1:\d+)/")
+        run.says("first node ready after")
+        found, until = set(), time.monotonic() + PATIENCE_S
+        while len(found) < 4 and time.monotonic() < until:
+            nodes = httpx.get(f"{url}/api/v1/nodes", params={"state": "in-use"}).json()["items"]
+            found |= {node["provider"] for node in nodes}
+            time.sleep(0.1)
+        types = {x["type"] for x in httpx.get(f"{url}/api/v1/providers").json()["items"]}
+
+    assert {"ovh-gra1", "ovh-bhs1", "rackspace-dfw", "hpcloud-b"} == found
+    assert {"ovh", "rackspace", "hpcloud"} == types
+
+
+def test_without_a_plugin_stock_clouds_stand_for_all_three(tmp_path, monkeypatch):
+    """It is said, with what to install, and the demo runs all the same."""
+    monkeypatch.setenv("TRELLIS_DISABLED_PLUGINS", "trellis-hpcloud,ovh")
+    with running(tmp_path, "--for", "10", "--calm") as run:
+        url = run.says(r"dashboard: (http://127.0.0.1:\d+)/")
+        run.says("first node ready after")
+        types = {x["type"] for x in httpx.get(f"{url}/api/v1/providers").json()["items"]}
+        status = run.ended()
+
+    assert 0 == status, run.text
+    assert "are not all there: pip install trellis-ovh trellis-hpcloud" in run.text
+    assert {"openstack"} == types

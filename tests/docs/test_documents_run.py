@@ -24,7 +24,9 @@ REAL_CLOUD = ROOT / "docs/how-to/first-real-cloud.md"
 SIMULATE = ROOT / "docs/how-to/simulate.md"
 WHAT_IF = ROOT / "docs/how-to/what-if.md"
 SIMULATED = ROOT / "docs/how-to/simulated-clouds.md"
-OF_THEIR_OWN = {TUTORIAL, REAL_CLOUD, ROOT / "README.md"}
+ADD_A_CLOUD = ROOT / "docs/how-to/add-a-cloud.md"
+"""`test_add_a_cloud.py` types it."""
+OF_THEIR_OWN = {TUTORIAL, REAL_CLOUD, ADD_A_CLOUD, ROOT / "README.md"}
 FINITE = (
     ("trellis events", "--count", "--count 1"),
     ("trellis events", "--after", "--after 0"),

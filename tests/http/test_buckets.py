@@ -168,3 +168,17 @@ def test_refusals_without_an_end_are_waited_for_as_the_first_ones():
         bucket.refused(now, sent_at=now - 1.0, pause_s=None)
 
     assert pytest.approx(bucket.delay(now)) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (Limit(per_s=0.75, burst=15.0), "0.75 calls a second, 15 at once"),
+        (Limit(per_s=5.0, per_day=1000), "5 calls a second, 10 at once; 1000 a day"),
+        (Limit(per_day=1000), "1000 a day"),
+    ],
+    ids=["rate", "both", "day"],
+)
+def test_limit_is_shown_in_words(limit, words):
+    """A profile's rates are read by people."""
+    assert str(limit) == words

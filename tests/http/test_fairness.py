@@ -10,13 +10,13 @@ import trio.testing
 
 from trellis.http.buckets import Limit, RatePlan
 from trellis.http.message import Verb
-from trellis.http.rates import Gate
+from trellis.http.rates import Buckets, Gate
 
 STORM = 2000
 
 
 def one_a_second() -> Gate:
-    return Gate("compute", RatePlan(every=Limit(per_s=1.0, burst=1)), 1000)
+    return Gate("compute", Buckets(RatePlan(every=Limit(per_s=1.0, burst=1))), 1000)
 
 
 class Line:

@@ -8,11 +8,11 @@ import trio.testing
 
 from trellis.http.buckets import Limit, RatePlan
 from trellis.http.message import Verb
-from trellis.http.rates import Gate
+from trellis.http.rates import Buckets, Gate, Rates
 
 
 def a_gate(at_once: int = 1000, **limit: float) -> Gate:
-    return Gate("compute", RatePlan(every=Limit(**limit)), at_once)
+    return Gate("compute", Buckets(RatePlan(every=Limit(**limit))), at_once)
 
 
 async def served(gate: Gate, verb: Verb, order: list[object], name: object = None) -> None:
@@ -178,7 +178,7 @@ async def test_promised_call_enters_at_once(autojump_clock):
 async def test_turn_of_the_day_that_was_not_used_is_given_back(autojump_clock):
     """What the cloud was not sent it has not counted: another call has the turn."""
     verbs = {("compute", Verb.CREATE): Limit(per_day=1)}
-    gate = Gate("compute", RatePlan(verbs=verbs), 10)
+    gate = Gate("compute", Buckets(RatePlan(verbs=verbs)), 10)
     await gate.turn(Verb.CREATE)
     left_before = gate.left_today(Verb.CREATE)
 
@@ -196,7 +196,7 @@ async def test_turn_of_the_day_that_was_not_used_is_given_back(autojump_clock):
 async def test_turn_of_the_day_that_was_used_late_counts(autojump_clock):
     """The call is made, however late it comes: the cloud counts it."""
     verbs = {("compute", Verb.CREATE): Limit(per_day=2)}
-    gate = Gate("compute", RatePlan(verbs=verbs), 10)
+    gate = Gate("compute", Buckets(RatePlan(verbs=verbs)), 10)
     await gate.turn(Verb.CREATE)
     await trio.sleep(10.0)
     lapsed = gate.left_today(Verb.CREATE)
@@ -287,22 +287,24 @@ class _Wakeups(trio.abc.Instrument):
 
 async def test_a_raised_limit_frees_those_who_wait(autojump_clock):
     """A limit that is configured otherwise holds at once, also for calls in the queue."""
-    gate = a_gate(per_s=0.01, burst=1)
+    rates = Rates(RatePlan(every=Limit(per_s=0.01, burst=1)), 1000)
+    gate = rates.gate("compute")
     order: list[object] = []
 
     async with trio.open_nursery() as nursery:
         for number in range(3):
             nursery.start_soon(served, gate, Verb.READ, order, number)
             await trio.testing.wait_all_tasks_blocked()
-        gate.replan(RatePlan(every=Limit(per_s=1.0, burst=1)))
+        rates.replan(RatePlan(every=Limit(per_s=1.0, burst=1)))
 
     assert order == [0, 1, 2]
     assert trio.current_time() == pytest.approx(2.0, abs=0.1)
 
 
 async def test_a_lowered_limit_holds_at_once(autojump_clock):
-    gate = a_gate(per_s=100.0, burst=50)
-    gate.replan(RatePlan(every=Limit(per_s=1.0, burst=1)))
+    rates = Rates(RatePlan(every=Limit(per_s=100.0, burst=50)), 1000)
+    gate = rates.gate("compute")
+    rates.replan(RatePlan(every=Limit(per_s=1.0, burst=1)))
     order: list[object] = []
 
     for number in range(4):
@@ -343,3 +345,55 @@ async def test_nobody_enters_at_once_without_a_connection(autojump_clock):
 
     assert not full
     assert gate.enter_at_once(Verb.READ)
+
+
+class TestSharedBuckets:
+    """Two accounts whose calls a cloud counts together."""
+
+    async def test_both_keep_to_one_rate(self, autojump_clock):
+        """Each has a queue of its own, and neither waits for ever."""
+        buckets = Buckets(RatePlan(every=Limit(per_s=1.0, burst=1)))
+        gates = [Gate("compute", buckets, 20) for _ in range(2)]
+        times: list[float] = []
+
+        async def call(gate):
+            await gate.enter(Verb.READ)
+            times.append(trio.current_time())
+            gate.leave()
+
+        async with trio.open_nursery() as nursery:
+            for gate in gates * 10:
+                nursery.start_soon(call, gate)
+
+        assert times == pytest.approx(list(range(20)), abs=0.01)
+
+    async def test_calls_that_hang_hold_up_their_own_account_only(self, autojump_clock):
+        """All its connections are taken, and a hundred calls wait for one."""
+        buckets = Buckets(RatePlan(every=Limit(per_s=100.0, burst=50)))
+        hung, sound = (Gate("compute", buckets, 20) for _ in range(2))
+        order: list[object] = []
+
+        async def hang():
+            await hung.enter(Verb.CREATE)
+            await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(120):
+                nursery.start_soon(hang)
+            await trio.sleep(10.0)
+            with trio.fail_after(0.1):
+                await served(sound, Verb.CREATE, order)
+            nursery.cancel_scope.cancel()
+
+        assert order == [Verb.CREATE]
+
+    async def test_a_refusal_of_one_slows_the_other(self, autojump_clock):
+        """The cloud's patience is theirs together."""
+        buckets = Buckets(RatePlan())
+        first, second = (Gate("compute", buckets, 20) for _ in range(2))
+        first.refused(Verb.READ, sent_at=trio.current_time(), pause_s=5.0)
+        order: list[object] = []
+
+        await served(second, Verb.READ, order)
+
+        assert trio.current_time() >= 5.0

@@ -8,7 +8,7 @@ import trio.testing
 
 from trellis.http.buckets import Bucket, Limit, RatePlan
 from trellis.http.message import Verb
-from trellis.http.rates import Gate
+from trellis.http.rates import Buckets, Gate
 
 
 def tokens_of(bucket, until):
@@ -42,7 +42,7 @@ def test_without_a_limit_there_is_no_end():
 
 async def test_what_others_wait_for_is_not_expected_by_creates(nursery, autojump_clock):
     """They go first mostly; and what a pause lets nobody have, creates have not either."""
-    gate = Gate("compute", RatePlan(every=Limit(per_s=1.0, burst=1)), 1000)
+    gate = Gate("compute", Buckets(RatePlan(every=Limit(per_s=1.0, burst=1))), 1000)
     await gate.enter(Verb.READ)
     before = gate.within(Verb.CREATE, 60.0)
     for _ in range(20):
@@ -94,7 +94,7 @@ async def test_a_turn_of_the_day_that_lapses_as_the_first_in_line_gives_up_goes_
 ):
     """The next one in the line sees at once that there is one, not a day later."""
     plan = RatePlan(verbs={("compute", Verb.CREATE): Limit(per_day=1)})
-    gate = Gate("compute", plan, 20)
+    gate = Gate("compute", Buckets(plan), 20)
     began = trio.current_time()
     await gate.turn(Verb.CREATE)  # its call never comes
 

@@ -119,7 +119,8 @@ def test_every_link_leads_somewhere(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["rest", "commands", "configuration", "hooks", "faults", "scenario", "quirks"]
+    "name",
+    ["rest", "commands", "configuration", "hooks", "faults", "scenario", "quirks", "testing"],
 )
 def test_generated_page_is_up_to_date(name):
     """Run ``make docs`` if it is not."""

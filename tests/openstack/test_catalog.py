@@ -124,6 +124,8 @@ def test_version_in_the_path(service, listed, expected):
     ("ask", "said"),
     [
         ({"service": "compute", "region": "r1"}, "it is in: R1, R2"),
+        ({"service": "compute", "region": "r1"}, r"matter \(is R1 meant\?\)"),
+        ({"service": "compute", "region": "R3"}, "Capital letters matter\\. Some clouds"),
         ({"service": "compute"}, "several regions: R1, R2"),
         ({"service": "compute", "region": "R1", "interface": "admin"}, "public, internal"),
         ({"service": "dns", "region": "R1"}, "no service of type dns; it has: compute, identity"),
@@ -177,6 +179,23 @@ def test_reading_leaves_out_rows_without_url():
 
 def test_regions_in_the_catalogs_order():
     assert regions(PLAIN) == ("R1", "R2")
+
+
+@pytest.mark.parametrize(
+    ("listed", "wanted", "url"),
+    [
+        ("https://b.test/v1/p", "2", "https://b.test/v2/p"),
+        ("https://b.test/v2/p", "3", "https://b.test/v3/p"),
+        ("https://b.test/v3/p", "2", "https://b.test/v3/p"),
+        ("https://b.test/v1/p", "", "https://b.test/v1/p"),
+        ("https://b.test/p", "2", "https://b.test/p"),
+    ],
+)
+def test_block_storage_of_a_newer_version_than_is_listed(listed, wanted, url):
+    """Where the cloud's entry says that it is at the same host; never an older one."""
+    catalog = (row("volume", listed),)
+
+    assert endpoint(catalog, "block-storage", overrides={"volume_api_version": wanted}) == url
 
 
 def test_header_name_of_block_storage():

@@ -21,7 +21,14 @@ from trellis.errors import (
     StaleOfferError,
 )
 from trellis.http.message import Answer
-from trellis.openstack.faults import ANSWERS, FAULTS, error_from, error_from_fault
+from trellis.openstack.faults import (
+    ANSWERS,
+    FAULTS,
+    Row,
+    error_from,
+    error_from_fault,
+    login_remedy,
+)
 
 RECORDED = Path(__file__).parents[1] / "realcloud" / "real-api-samples.yaml"
 
@@ -305,3 +312,74 @@ def test_a_proxy_that_answers_is_the_providers_trouble_and_not_the_nodes(status)
 
     assert isinstance(error, MisconfiguredError)
     assert "what answers is not the cloud" in str(error)
+
+
+class TestRefusalsOfOneCloud:
+    ROW = Row(
+        QuotaExceededError,
+        "a page of this cloud",
+        (400,),
+        "no more of those",
+        service="compute",
+        remedy="ask for more",
+        header="^x-cloud: acme$",
+    )
+
+    def read(self, answer: Answer, service: str = "compute") -> Exception:
+        """The error that an answer is read as."""
+        return error_from(answer, cloud="acme", service=service, call="a call", first=(self.ROW,))
+
+    def test_they_are_read_before_those_of_all_clouds(self):
+        """Service, status, text and header decide together."""
+        body = json.dumps({"badRequest": {"code": 400, "message": "No more of those"}}).encode()
+        theirs = Answer(status=400, headers={"X-Cloud": "Acme"}, body=body)
+
+        assert type(self.read(theirs)) is QuotaExceededError
+        assert "ask for more" in str(self.read(theirs))
+
+    @pytest.mark.parametrize("differs", ["status", "header", "text", "service"])
+    def test_all_of_a_row_must_fit(self, differs):
+        """Else the answer is what it is at every cloud."""
+        text = "of those" if differs == "text" else "no more of those"
+        answer = Answer(
+            status=403 if differs == "status" else 400,
+            headers={"X-Cloud": "other" if differs == "header" else "acme"},
+            body=json.dumps({"badRequest": {"code": 400, "message": text}}).encode(),
+        )
+
+        error = self.read(answer, "network" if differs == "service" else "compute")
+
+        assert type(error) is RejectedError
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "remedy"),
+    [
+        (
+            401,
+            {"WWW-Authenticate": "OS-MF sessionId='x', factor='PASSCODE'"},
+            {"unauthorized": {"code": 401, "message": "Additional credentials required."}},
+            "second factor",
+        ),
+        (403, {}, {"userDisabled": {"code": 403, "message": "User is disabled"}}, "enable it"),
+        (401, {}, {"error": {"message": "The account is locked for user: x"}}, "enable it"),
+        (401, {"WWW-Authenticate": 'Keystone uri="x"'}, {"error": {"message": "no"}}, ""),
+    ],
+    ids=["second factor", "disabled", "locked", "wrong"],
+)
+def test_a_refused_login_may_say_more(status, headers, body, remedy):
+    """What to do about it, as far as it tells."""
+    said = login_remedy(status, headers, json.dumps(body).encode())
+
+    assert remedy in said
+    assert bool(said) is bool(remedy)
+
+
+def test_a_clouds_own_word_on_logins_goes_first():
+    """Its remedy is the one that helps."""
+    own = Row(AuthError, "a page", (401,), service="identity", header="OS-MF", remedy="use the key")
+    other = Row(AuthError, "a page", (401,), service="compute", remedy="not for logins")
+
+    said = login_remedy(401, {"WWW-Authenticate": "OS-MF x"}, b"{}", first=(other, own))
+
+    assert said == "use the key"

@@ -95,3 +95,42 @@ def test_a_profile_lacks_words_and_has_a_quirk_twice():
         "the profile has no status",
         "quirk lacks_neutron is there twice",
     ]
+
+
+class Stock:
+    """A provider with methods."""
+
+    def addresses(self) -> None: ...
+
+    def fault(self) -> None: ...
+
+
+class Ours(Stock):
+    """One that differs in one of them."""
+
+    def addresses(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("provider", "method", "fault"),
+    [
+        (Ours, "addresses", None),
+        (type("Deeper", (Ours,), {}), "addresses", None),
+        (Ours, "fault", "Ours does not override fault: it is the stock provider's"),
+        (Stock, "addresses", "Stock does not override addresses"),
+        (Ours, "speed", "Ours has no method speed"),
+    ],
+)
+def test_a_hook_is_a_method_that_the_provider_has_of_its_own(provider, method, fault):
+    """One that it has from stock would be a quirk that does nothing."""
+    found = a_profile(a_quirk(f"hook.{method}", None, section="3.2")).faults(provider)
+
+    assert len(found) == (fault is not None)
+    assert (fault or "") in "".join(found)
+
+
+def test_what_a_customer_must_say_goes_with_the_entry():
+    """The reader of clouds.yaml asks for it by the profile's name."""
+    profile = a_profile(needed=("auth.auth_url",))
+
+    assert profile.entry == {"needed": {"profile": "mycloud", "keys": ["auth.auth_url"]}}

@@ -55,6 +55,8 @@ class ProviderSpec:
     pools: tuple[PoolSpec, ...]
     most_launches: int | None = None
     paused: bool = False
+    priority: int = 100
+    weight: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -135,6 +137,11 @@ class World:
         }
         self.scheduling = Scheduling(nudge=Nudge(), **given)
         self.scheduling.budget = self.budget  # type: ignore[assignment]
+        self.fleet.on_node.append(self._tell_tracks)
+
+    def _tell_tracks(self, before: Node | None, after: Node | None) -> None:
+        if after is not None:
+            self.scheduling.tracks.see(Change(before, after))
 
     def _quota(self, name: str, *, ours: Resources, freeing: Resources) -> QuotaView:
         used = ours + self.spec.others.get(name, NOTHING)
@@ -150,6 +157,7 @@ class World:
             pools.append(
                 PoolView(
                     name=key[1],
+                    priority=provider.priority,
                     limits=pool.limits,
                     used=fleet.pool_used.get(key, NOTHING),
                     freeing=fleet.pool_freeing.get(key, NOTHING),
@@ -165,6 +173,7 @@ class World:
             closed="",
             paused="paused by ada" if provider.paused else "",
             quota=provider.quota,
+            weight=provider.weight,
             launch_retries=3,
             launches_left=None if left is None else left - states.get("building", 0),
             pools=pools,
@@ -235,8 +244,9 @@ class World:
                 self.fleet.apply([Change(node, ready)])
 
     def fail(self, node: Node) -> None:
-        """A launch fails."""
-        self.fleet.apply([Change(node, node.became(NodeState.FAILED, self.now))])
+        """A launch fails, after its create was sent."""
+        failed = node.became(NodeState.FAILED, self.now, launch_by=self.now)
+        self.fleet.apply([Change(node, failed)])
 
     def release(self, request_id: RequestId) -> None:
         """The lease of a request ends: its nodes are used."""
@@ -349,6 +359,8 @@ def worlds(draw: Any) -> WorldSpec:
             pools=tuple(draw(st.lists(pools, min_size=1, max_size=2))),
             most_launches=draw(few),
             paused=draw(st.sampled_from([False, False, False, True])),
+            priority=draw(st.sampled_from([100, 100, 50])),
+            weight=draw(st.sampled_from([None, None, 0.5, 3.0])),
         )
         for name in names
     }

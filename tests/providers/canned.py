@@ -79,6 +79,7 @@ class CannedSession:
     turns: list[tuple[str, Verb]] = attrs.field(factory=list)
     at: SessionHome = HOME
     cloud: str = "acme"
+    region: str = ""
     lacks: set[str] = attrs.field(factory=set)
     looks: list[str] = attrs.field(factory=list)
 

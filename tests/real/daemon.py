@@ -29,11 +29,19 @@ class Daemon:
         folder: holds its configuration, its store and its log.
         env: its environment.
         configuration: what it is to do; the address of the web face is added.
+        python: of the environment that Trellis is installed in.
     """
 
-    def __init__(self, folder: Path, env: dict[str, str], configuration: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: dict[str, str],
+        configuration: str,
+        *,
+        python: str | Path = sys.executable,
+    ) -> None:
         port = free_port()
-        self._folder, self._env = folder, env
+        self._folder, self._env, self._python = folder, env, str(python)
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,7 +60,7 @@ class Daemon:
         """Start it and wait until it answers."""
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trellis.cli.main", "serve", "-c", "trellis.yaml"],
+                [self._python, "-m", "trellis.cli.main", "serve", "-c", "trellis.yaml"],
                 cwd=self._folder, env=self._env, stdout=out, stderr=out,
             )  # fmt: skip
 

@@ -167,6 +167,8 @@ OTHERWISE = {
         "limits": Limits(instances=9),
         "used": Resources(instances=9),
         "offers": {},
+        "priority": 1,
+        "weight": 2.0,
         "freeing": Resources(instances=9),
         "missing": {"large": "no such flavor"},
         "ignores_quota": True,
@@ -196,8 +198,9 @@ OTHERWISE = {
 }
 NEVER_IN_AN_ANSWER = {
     PoolView: set(),
-    # Looked at for each request, before any answer; or only where a placed one is finished.
-    ProviderView: {"closed", "quota", "draining", "dropped", "launch_retries"},
+    # Looked at for each request, before any answer or after it; or only where a placed one is
+    # finished.
+    ProviderView: {"closed", "quota", "weight", "draining", "dropped", "launch_retries"},
     QuotaView: set(),
 }
 

@@ -70,6 +70,9 @@ def demo(
 ) -> None:
     """Show Trellis at work: the real daemon on three simulated clouds, with demand.
 
+    The clouds are twins of OVH, Rackspace and HP Cloud, served by their plugins; stock clouds
+    stand for them where these are not installed.
+
     The first Ctrl-C ends it in good order: all nodes are given back and deleted, and what is then
     true in the clouds is held against the promises. A second one ends it at once. Exit code 0
     only if every promise was held and nothing is left.

@@ -7,6 +7,10 @@ from typing import Any, Final
 import click
 
 from trellis.cli.check import check
+from trellis.cli.plugin_check import check as check_plugin
+from trellis.cli.plugin_new import new as new_plugin
+from trellis.cli.plugin_record import record as record_plugin
+from trellis.cli.plugin_show import show as show_plugin
 from trellis.cli.shape import Command, Noun, complain_of, note
 from trellis.cli.tables import Column, field, show_data, show_list
 from trellis.cli.talk import output_option
@@ -112,12 +116,19 @@ def list_plugins(output: str) -> None:
             "hooks": list(info.hooks),
             "registered": list(info.registered),
             "problem": info.problem,
+            "spi_version": info.spi_version,
         }
         for info in host.plugins()
     ]
     show_list(output, rows, _PLUGINS, empty="There are no plugins.")
     for warning in host.warnings:
         note(f"warning: {warning}")
+
+
+plugin.add_command(check_plugin)
+plugin.add_command(record_plugin)
+plugin.add_command(new_plugin)
+plugin.add_command(show_plugin)
 
 
 def _leaves(group: BaseExceptionGroup[TrellisError]) -> list[TrellisError]:

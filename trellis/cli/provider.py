@@ -1,5 +1,6 @@
 """``trellis label``, ``provider`` and ``quota``: what can be had, from where, how much."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -157,7 +158,12 @@ def show(name: str, output: str) -> None:
         _show(output, face.get("providers", name))
 
 
-@provider.command(examples=['trellis provider pause ovh-bhs1 --reason "maintenance" --for 7200'])
+@provider.command(
+    examples=[
+        'trellis provider pause ovh-bhs1 --reason "maintenance" --for 7200',
+        'trellis provider pause ovh-gra1 --reason "announced outage" --until 2030-05-01T06:00Z',
+    ]
+)
 @click.argument("name", shell_complete=_complete)
 @click.option("--reason", default="", help="Why, for others to see.")
 @click.option(
@@ -167,13 +173,39 @@ def show(name: str, output: str) -> None:
     metavar="SECONDS",
     help="Resume by itself after this long.",
 )
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="Resume by itself then, as 2030-05-01T06:00: in your time zone, or with one after it.",
+)
 @by_option
 @output_option
-def pause(name: str, reason: str, for_s: float | None, by: str, output: str) -> None:
+def pause(
+    name: str, reason: str, for_s: float | None, until: str | None, by: str, output: str
+) -> None:
     """Stop launches at a provider; its nodes live on. Survives a restart."""
+    if until is not None:
+        if for_s is not None:
+            raise click.UsageError("--for and --until say the same: give one of them")
+        for_s = _seconds_until(until)
     body = {"by": by, "reason": reason, "for_s": for_s}
     with client() as face:
         _show(output, face.post("providers", name, "pause", body=body))
+
+
+def _seconds_until(text: str) -> float:
+    """How long it is until a time that a person has written."""
+    try:
+        then = datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no time: write it as 2030-05-01T06:00, or 2030-05-01T06:00Z for UTC",
+            param_hint="--until",
+        ) from None
+    seconds = (then - datetime.now(UTC)).total_seconds()
+    if seconds <= 0:
+        raise click.BadParameter(f"{text} is over", param_hint="--until")
+    return seconds
 
 
 @provider.command(examples=["trellis provider resume ovh-bhs1"])
@@ -280,6 +312,9 @@ def _show(output: str, shown: Any) -> None:
             "nodes": counts(shown["nodes"]),
             "backoffs": shown["backoffs"],
             "sweep": shown["sweep"],
+            "priority": shown["priority"],
+            "weight": shown["weight"],
+            "lately": shown["lately"],
         }
     )
     click.echo()

@@ -109,6 +109,7 @@ async def run_core(
             for change in batch.changes:
                 measures.see(change)
                 estimates.see(change)
+                scheduling.tracks.see(change)
             scheduling.committed()
 
         in_force = InForce(Policy.of(configuration))

@@ -4,12 +4,11 @@ from collections import deque
 
 import trio
 
-from trellis.model.node import Node
+from trellis.control.past import nodes_since
 from trellis.store.store import Store
 from trellis.world import World
 
 MINUTE_S = 60.0
-_PAGE = 1000
 
 
 class LaunchBudget:
@@ -30,14 +29,7 @@ class LaunchBudget:
             StoreFailedError: the history cannot be read.
         """
         now = world.wall()
-        nodes = list(store.all(Node).values())
-        before: int | None = None
-        while page := await store.history_page(Node, limit=_PAGE, before=before):
-            # What was archived before that was also created before that.
-            nodes += [row.record for row in page if row.at >= now - MINUTE_S]
-            if page[-1].at < now - MINUTE_S:
-                break
-            before = page[-1].position
+        nodes = await nodes_since(store, now - MINUTE_S)
         ages = (max(0.0, now - node.created_at) for node in nodes)
         past = [trio.current_time() - age for age in ages if age < MINUTE_S]
         self._at = deque(sorted([*past, *self._at]))

@@ -232,7 +232,7 @@ class Operator:
             health=running.health.state,
             reason=running.health.reason or (NOT_CONFIGURED if running.dropped else ""),
             since=running.health.since,
-            pause=running.record().pause,
+            pause=running.pause(),
             pools=tuple(
                 PoolStatus(
                     name=pool.name,
@@ -256,6 +256,9 @@ class Operator:
             sweep=_sweep(running),
             api_calls=running.api_calls(),
             quirks=running.quirks(),
+            priority=config.priority,
+            weight=config.weight,
+            lately=self._scheduling.tracks.words(config.name, self._world.wall()),
         )
 
     def api_calls(self) -> Mapping[str, Mapping[str, int]]:

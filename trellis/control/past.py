@@ -1,4 +1,4 @@
-"""What an earlier process did that still counts at the clouds: their limits of a day (P6)."""
+"""What an earlier process did that still counts: limits of a day (P6), how launches ended."""
 
 from collections.abc import Iterator
 
@@ -19,6 +19,22 @@ async def creates_of_a_day(store: Store, provider: str, world: World) -> list[fl
         StoreFailedError: the history cannot be read.
     """
     since = world.wall() - DAY_S
+    nodes = await nodes_since(store, since)
+    return sorted(
+        min(at, world.wall())
+        for node in nodes
+        if node.provider == provider
+        for at in _sent_at(node)
+        if at >= since
+    )
+
+
+async def nodes_since(store: Store, since: float) -> list[Node]:
+    """The live nodes, and those that were archived since then, in UTC seconds.
+
+    Raises:
+        StoreFailedError: the history cannot be read.
+    """
     nodes = list(store.all(Node).values())
     before: int | None = None
     while page := await store.history_page(Node, limit=_PAGE, before=before):
@@ -27,13 +43,7 @@ async def creates_of_a_day(store: Store, provider: str, world: World) -> list[fl
         if page[-1].at < since:
             break
         before = page[-1].position
-    return sorted(
-        min(at, world.wall())
-        for node in nodes
-        if node.provider == provider
-        for at in _sent_at(node)
-        if at >= since
-    )
+    return nodes
 
 
 def _sent_at(node: Node) -> Iterator[float]:

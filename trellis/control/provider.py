@@ -591,7 +591,7 @@ class RunningProvider:
         return provider_view(
             config=self.config,
             dropped=self.dropped,
-            pause=self._pause(),
+            pause=self.pause(),
             health=self.health,
             breakers=self.breakers,
             inventory=self.inventory,
@@ -633,7 +633,7 @@ class RunningProvider:
             name=self.config.name
         )
 
-    def _pause(self) -> Pause | None:
+    def pause(self) -> Pause | None:
         """The pause in force, if there is one."""
         pause = self.record().pause
         over = pause is not None and pause.until is not None and pause.until <= self._world.wall()

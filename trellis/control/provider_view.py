@@ -50,11 +50,14 @@ def provider_view(
         ),
         turns_left=admission.turns_left,
         quota=quota,
+        weight=config.weight,
         launch_retries=config.launch_retries,
         launches_left=_launches_left(config, fleet, today),
         pools=[
             PoolView(
                 name=pool.name,
+                priority=config.priority if pool.priority is None else pool.priority,
+                weight=pool.weight,
                 limits=own_limits(pool),
                 missing={
                     label.name: missing(inventory, health, pool.name, label.name)

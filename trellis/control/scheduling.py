@@ -14,6 +14,7 @@ from trellis.control.nudge import Nudge
 from trellis.control.policy import InForce
 from trellis.control.provider import RunningProvider
 from trellis.control.quota import Quota
+from trellis.control.tracks import LATELY_S, Tracks
 from trellis.errors import ConflictError
 from trellis.model.names import LeaseId, NodeId, node_id
 from trellis.model.node import Node, NodeState
@@ -54,6 +55,7 @@ class Scheduling:
         waits: why the first request of each queue waits, by provider, as of the last pass.
         nudge: asks for a pass soon.
         budget: the launches of the last minute.
+        tracks: how launches have ended lately; the caller tells it of changes.
     """
 
     def __init__(
@@ -66,10 +68,12 @@ class Scheduling:
         providers: Mapping[str, RunningProvider],
         quotas: Mapping[str, Quota],
         nudge: Nudge,
+        tracks: Tracks | None = None,
     ) -> None:
         self._store, self._fleet, self._world, self._in_force = store, fleet, world, in_force
         self._providers, self._quotas, self.nudge = providers, quotas, nudge
         self.budget = LaunchBudget()
+        self.tracks = Tracks() if tracks is None else tracks
         self.waits: Mapping[QueueShape, Mapping[str, str]] = {}
         self._unserved = True
         self._memory = Memory()
@@ -82,6 +86,7 @@ class Scheduling:
     async def run(self) -> None:
         """Plan and act until cancelled."""
         await self.budget.load(self._store, self._world)
+        await self.tracks.load(self._store, self._world)
         async with trio.open_nursery() as nursery:
             look_at_all = trio.current_time()
             while True:
@@ -164,6 +169,8 @@ class Scheduling:
             label_limits=policy.label_limits,
             label_used=fleet.labels_used(policy.label_limits),
             label_freeing=fleet.labels_freeing(policy.label_limits),
+            tracks=self.tracks.at(now),
+            tracked_s=LATELY_S,
         )
 
     # -------------------------------------------------------------------------- the acts

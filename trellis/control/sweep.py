@@ -117,7 +117,9 @@ class Sweep:
             for thing in leftovers:
                 if thing.kind is not kind:
                     continue
-                tag = thing.tag or await self._tag_of_gone(thing.server_id)
+                # A floating IP that carries no mark was recorded; a port never was.
+                own_id = thing.external_id if kind is ResourceKind.FLOATING_IP else None
+                tag = thing.tag or await self._tag_of_gone(own_id, thing.server_id)
                 if tag is not None and tag.deployment == self.deployment:
                     node = self._node_of(tag)
                     claimed = node is not None and node.resource(kind) is not None

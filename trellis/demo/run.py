@@ -16,11 +16,17 @@ from trellis.demo.screen import LineScreen, Screen, live_screen
 from trellis.demo.stage import Stage, since_start_s
 from trellis.demo.workplace import Workplace, address, workplace
 from trellis.errors import TrellisError
+from trellis.plugin_host import blocked_names, installed_plugins
 
 if TYPE_CHECKING:
     from trellis.demo.outcome import Outcome
 
 SCENARIO: Final = Path(__file__).with_name("clouds.yaml")
+"""The clouds, by their plugins."""
+STOCK: Final = Path(__file__).with_name("stock.yaml")
+"""Clouds in their place that need no plugins."""
+PLUGINS: Final = ("ovh", "rackspace", "hpcloud")
+"""The plugins of `SCENARIO`, by the names of their entry points."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,11 +57,14 @@ async def run(demo: Demo, *, terminal: Console | None, tell: Callable[[str], Non
         stage = Stage(url=f"http://{demo.listen}", tell=tell_line)
         with workplace(demo.folder) as place, _explained(place):
             tell(f"dashboard: {stage.url}/")
+            scenario, why = clouds_to_show()
+            if why:
+                tell(why)
             ending, outcome = Ending(), None
             with _screen(terminal, stage) as screen:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(ending.listen, signals, nursery.cancel_scope)
-                    outcome = await _play(demo, place, stage, screen, ending)
+                    outcome = await _play(demo, scenario, place, stage, screen, ending)
                     nursery.cancel_scope.cancel()
             if outcome is None:
                 raise DemoAbandonedError("The demo was ended at once; nothing was judged.")
@@ -65,11 +74,33 @@ async def run(demo: Demo, *, terminal: Console | None, tell: Callable[[str], Non
             return outcome
 
 
+def clouds_to_show() -> tuple[Path, str]:
+    """The clouds of the demo, and why they are not those of the plugins; "" if they are."""
+    blocked = blocked_names()
+    there = {
+        plugin.name
+        for plugin in installed_plugins()
+        if plugin.name not in blocked and plugin.origin not in blocked
+    }
+    missing = [name for name in PLUGINS if name not in there]
+    if not missing:
+        return SCENARIO, ""
+    return STOCK, (
+        f"three stock clouds stand for OVH, Rackspace and HP Cloud, as the plugins of these are "
+        f"not all there: pip install {' '.join(f'trellis-{name}' for name in missing)}"
+    )
+
+
 async def _play(
-    demo: Demo, place: Workplace, stage: Stage, screen: Screen, ending: Ending
+    demo: Demo,
+    scenario: Path,
+    place: Workplace,
+    stage: Stage,
+    screen: Screen,
+    ending: Ending,
 ) -> "Outcome":
     """Start the processes, and play what is to be shown with them."""
-    clouds_command = ["cloud", str(SCENARIO), "--folder", str(place.clouds)]
+    clouds_command = ["cloud", str(scenario), "--folder", str(place.clouds)]
     environment = {"OS_CLIENT_CONFIG_FILE": str(place.clouds / "clouds.yaml")}
     async with (
         started(

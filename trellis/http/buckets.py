@@ -45,6 +45,12 @@ class Limit:
         if not self.burst >= 1:
             raise ValueError(f"a burst must be at least 1 call, not {self.burst}")
 
+    def __str__(self) -> str:
+        """As people are shown it: ``0.75 calls a second, 15 at once; 1000 a day``."""
+        rate = f"{self.per_s:g} calls a second, {self.burst:g} at once"
+        day = "" if self.per_day is None else f"{self.per_day} a day"
+        return "; ".join(part for part in ("" if self.per_s == math.inf else rate, day) if part)
+
 
 @attrs.frozen(kw_only=True)
 class RatePlan:

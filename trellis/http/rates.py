@@ -20,7 +20,7 @@ from typing import Final
 import attrs
 import trio
 
-from trellis.http.buckets import Bucket, RatePlan
+from trellis.http.buckets import Bucket, Limit, RatePlan
 from trellis.http.message import Verb
 
 _WEIGHTS: Final = {Verb.DELETE: 4.0, Verb.READ: 3.0, Verb.CHANGE: 2.0, Verb.CREATE: 1.0}
@@ -52,6 +52,34 @@ class _Ticket:
     granted_at: float = -math.inf
 
 
+class Buckets:
+    """The buckets of a plan, made when first asked for.
+
+    Gates of several accounts share one, where a cloud counts their calls together. Each gate has
+    its own queues and connections: those of an account whose calls hang hold up no other.
+    """
+
+    def __init__(self, plan: RatePlan) -> None:
+        self._plan = plan
+        self._made: dict[tuple[str, Verb | None], Bucket] = {}
+
+    def of(self, service: str, verb: Verb | None = None) -> Bucket:
+        """The bucket of one class of calls at a service; of all together if it is None."""
+        if (service, verb) not in self._made:
+            bucket = Bucket(self._limit(service, verb), trio.current_time())
+            self._made[service, verb] = bucket
+        return self._made[service, verb]
+
+    def replan(self, plan: RatePlan) -> None:
+        """Keep to other limits from now on; what refusals taught stays."""
+        self._plan = plan
+        for (service, verb), bucket in self._made.items():
+            bucket.change_limit(self._limit(service, verb), trio.current_time())
+
+    def _limit(self, service: str, verb: Verb | None) -> Limit:
+        return self._plan.shared(service) if verb is None else self._plan.verb(service, verb)
+
+
 class Gate:
     """The turns at one service of one account.
 
@@ -63,11 +91,10 @@ class Gate:
     deals it out; who leaves as keeper appoints another.
     """
 
-    def __init__(self, service: str, plan: RatePlan, at_once: int) -> None:
+    def __init__(self, service: str, buckets: Buckets, at_once: int) -> None:
         self.service = service
-        now = trio.current_time()
-        self._shared = Bucket(plan.shared(service), now)
-        self._buckets = {verb: Bucket(plan.verb(service, verb), now) for verb in Verb}
+        self._shared = buckets.of(service)
+        self._buckets = {verb: buckets.of(service, verb) for verb in Verb}
         self._waiting: dict[Verb, deque[_Ticket]] = {verb: deque() for verb in Verb}
         self._served = dict.fromkeys(Verb, 0.0)  # turns dealt, divided by the weight
         self._keeper: _Ticket | None = None
@@ -77,12 +104,8 @@ class Gate:
         self._in_flight = 0
         self._promised: deque[_Promise] = deque()  # the oldest first
 
-    def replan(self, plan: RatePlan) -> None:
-        """Keep to other limits from now on; those who wait are served by them too."""
-        now = trio.current_time()
-        self._shared.change_limit(plan.shared(self.service), now)
-        for verb, bucket in self._buckets.items():
-            bucket.change_limit(plan.verb(self.service, verb), now)
+    def reconsider(self) -> None:
+        """The buckets' limits are others now: those who wait are served by them too."""
         self._deal()
         self._rouse_keeper()
 
@@ -327,21 +350,22 @@ class Rates:
     Args:
         plan: what is known of the cloud's limits.
         at_once: how many calls to one service may be in flight.
+        buckets: shared with other accounts, in place of *plan*.
     """
 
-    def __init__(self, plan: RatePlan, at_once: int) -> None:
-        self._plan = plan
+    def __init__(self, plan: RatePlan, at_once: int, buckets: Buckets | None = None) -> None:
+        self._buckets = Buckets(plan) if buckets is None else buckets
         self._at_once = at_once
         self._gates: dict[str, Gate] = {}
 
     def gate(self, service: str) -> Gate:
         """The turns at one service."""
         if service not in self._gates:
-            self._gates[service] = Gate(service, self._plan, self._at_once)
+            self._gates[service] = Gate(service, self._buckets, self._at_once)
         return self._gates[service]
 
     def replan(self, plan: RatePlan) -> None:
         """Keep to other limits from now on."""
-        self._plan = plan
+        self._buckets.replan(plan)
         for gate in self._gates.values():
-            gate.replan(plan)
+            gate.reconsider()

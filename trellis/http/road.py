@@ -15,7 +15,7 @@ from trellis.http.buckets import RatePlan
 from trellis.http.counts import CallCount, CallKey
 from trellis.http.httpx_wire import Transport, wire_of
 from trellis.http.message import Answer, Call, Headers, Verb
-from trellis.http.rates import Rates
+from trellis.http.rates import Buckets, Rates
 from trellis.http.retry_after import retry_after
 from trellis.http.wire import (
     NotSentError,
@@ -46,6 +46,7 @@ class Road:
             lanes, so that calls wait for their turn here, where deletions come first.
         random: for the spread of retries.
         wall: UTC seconds since the epoch, for dates in answers and for `note_past`.
+        buckets: shared with other accounts, in place of *plan*.
     """
 
     def __init__(
@@ -57,18 +58,27 @@ class Road:
         at_once: int = 20,
         random: random_.Random,
         wall: Callable[[], float] = time.time,
+        buckets: Buckets | None = None,
     ) -> None:
         self.cloud = cloud
         self._wire = wire_of(transport)
-        self._rates = Rates(RatePlan() if plan is None else plan, at_once)
+        self._at_once = at_once
+        self._rates = Rates(RatePlan() if plan is None else plan, at_once, buckets)
         self._random = random
         self._wall = wall
         self._counts: dict[tuple[str, str, str, str], CallCount] = {}
 
-    def beside(self, transport: Transport) -> "Road":
-        """Another road of the same account, on wires of its own: turns and counts are shared."""
+    def beside(self, transport: Transport, *, buckets: Buckets | None = None) -> "Road":
+        """Another road of the same account, on wires of its own: turns and counts are shared.
+
+        Args:
+            buckets: of its own turns, shared with roads of other accounts.
+        """
         road = Road(self.cloud, transport, random=self._random, wall=self._wall)
-        road._rates = self._rates
+        if buckets is None:
+            road._rates = self._rates
+        else:
+            road._rates = Rates(RatePlan(), self._at_once, buckets)
         road._counts = self._counts
         return road
 

@@ -8,8 +8,9 @@ STATE_STYLES: Final = {
     "building": "yellow", "pending": "yellow", "requested": "yellow", "starting": "yellow",
     "hold": "magenta", "paused": "magenta", "draining": "magenta", "failed": "red",
     "aborted": "red", "lost": "red", "unavailable": "red", "used": "blue", "deleting": "blue",
+    "ok": "green", "warn": "yellow", "fail": "red",
 }  # fmt: skip
-"""Rich's styles, by the state of a node, request or provider."""
+"""Rich's styles, by the state of a node, request or provider, or by a verdict."""
 
 
 def printable(text: str) -> str:

@@ -23,7 +23,7 @@ KINDS: Final[Mapping[str, type[Record]]] = {
     "lineage": Lineage,
 }
 _KIND_OF: Final = {cls: kind for kind, cls in KINDS.items()}
-_NAMED: Final = (ResourceKind.SERVER, ResourceKind.VOLUME)
+_NAMED: Final = (ResourceKind.SERVER, ResourceKind.VOLUME, ResourceKind.FLOATING_IP)
 
 
 def key_of(record: Record) -> Key:
@@ -70,7 +70,8 @@ class Event:
         type: ``node.ready``, ``request.cancelled``, … the kind of record and its new state.
         subject: id of the record.
         about: other ids by which it is found: a node's request, a request's nodes; of a node that
-            is gone also its server and volumes, as what a cloud left of it names nothing else.
+            is gone also its server, volumes and floating IPs, as what a cloud left of it may name
+            nothing else.
     """
 
     id: int

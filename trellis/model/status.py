@@ -138,6 +138,10 @@ class ProviderStatus:
     """Calls since the start, by service and verb."""
     quirks: tuple[QuirkStatus, ...] = ()
     """In what its cloud is not stock, as far as the type's profile says."""
+    priority: int = 100
+    weight: float | None = None
+    lately: Mapping[str, str] = attrs.field(factory=dict)
+    """By label, how its launches have ended lately, in words: what placement goes by."""
 
 
 @attrs.frozen(kw_only=True)

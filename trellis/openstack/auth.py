@@ -13,6 +13,7 @@ import trio
 from trellis.errors import AuthError, CloudError, ConfigError, MisconfiguredError, RetryLaterError
 from trellis.http.road import Road
 from trellis.openstack.clouds import CloudConfig
+from trellis.openstack.faults import Row
 from trellis.openstack.login import Access, Login
 
 FIRST_BACKOFF_S: Final = 5.0
@@ -75,6 +76,7 @@ class Account:
         reload: reads the configuration anew; called once after each login that was refused.
             A configuration that differs from the last is used at once, None and an equal one
             are not; nor is one that cannot be read (ConfigError).
+        refusals: the cloud's own words for refusals (`CloudProfile.refusals`).
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Account:
         identity: Road,
         *,
         reload: Callable[[], CloudConfig | None] | None = None,
+        refusals: tuple[Row, ...] = (),
     ) -> None:
+        self.refusals = refusals
         self._config = config
         self._identity = identity
         self._reload = reload
@@ -283,7 +287,7 @@ class Account:
     async def _log_in(self) -> Access:
         self._attempts += 1
         if self._login is None:
-            self._login = Login(self._config, self._identity)
+            self._login = Login(self._config, self._identity, self.refusals)
         return await self._login(self._attempts)
 
     def _succeeded(self, access: Access) -> None:
@@ -324,9 +328,10 @@ async def running_account(
     identity: Road,
     *,
     reload: Callable[[], CloudConfig | None] | None = None,
+    refusals: tuple[Row, ...] = (),
 ) -> AsyncIterator[Account]:
     """An account whose task runs as long as the block does."""
-    account = Account(config, identity, reload=reload)
+    account = Account(config, identity, reload=reload, refusals=refusals)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(account.run)
         yield account

@@ -77,6 +77,7 @@ def endpoint(
     project_id: str = "",
     user_id: str = "",
     cloud: str = "",
+    missing_region: str = "",
 ) -> str:
     """Choose the URL below which a service's calls are made, without a slash at its end.
 
@@ -85,10 +86,12 @@ def endpoint(
         region: name in the catalog, compared exactly; "" where there is one only.
         interface: ``public``, ``internal`` or ``admin``; several, best first, with commas.
         overrides: settings of the cloud for this service: ``<service>_endpoint_override``,
-            ``_service_type``, ``_service_name``, ``_interface``, ``_region_name``, with the
+            ``_service_type``, ``_service_name``, ``_interface``, ``_region_name``, and
+            ``_api_version`` of block storage, which is served where an older is listed, with the
             service's name or an alias in front, hyphens as underscores.
         project_id, user_id: fill ``%(project_id)s`` and the like in an override.
         cloud: for messages.
+        missing_region: what a customer does about a region that the catalog lacks, as a sentence.
 
     Raises:
         MisconfiguredError: there is no such service, region or interface; the message lists
@@ -107,11 +110,11 @@ def endpoint(
     interfaces = settings.get("interface", interface).split(",")
 
     rows = _of_service(catalog, service, settings, cloud)
-    rows = _of_region(rows, service, region, cloud)
+    rows = _of_region(rows, service, region, cloud, missing_region)
     for wanted in interfaces:
         for row in rows:
             if row.interface == wanted.strip().removesuffix("URL"):
-                return _versioned(service, row.url)
+                return _versioned(service, row.url, settings.get("api_version", ""))
     there = ", ".join(dict.fromkeys(row.interface for row in rows))
     raise MisconfiguredError(
         f"the {service} service has no {' or '.join(interfaces)} endpoint"
@@ -137,7 +140,10 @@ def header_name(service: str) -> str:
 def _settings(service: str, overrides: Mapping[str, str]) -> dict[str, str]:
     """The overrides of one service, by what they set; the service's own name wins."""
     names = [name.replace("-", "_") for name in (service, *_types(service))]
-    what = ("endpoint_override", "service_type", "service_name", "interface", "region_name")
+    what = (
+        *("endpoint_override", "service_type", "service_name", "interface", "region_name"),
+        "api_version",
+    )
     return {
         setting: overrides[f"{name}_{setting}"]
         for setting in what
@@ -176,7 +182,9 @@ def _of_service(
     return named
 
 
-def _of_region(rows: list[Endpoint], service: str, region: str, cloud: str) -> list[Endpoint]:
+def _of_region(
+    rows: list[Endpoint], service: str, region: str, cloud: str, missing: str
+) -> list[Endpoint]:
     there = list(dict.fromkeys(row.region for row in rows))
     if not region:
         if len(there) > 1:
@@ -190,10 +198,16 @@ def _of_region(rows: list[Endpoint], service: str, region: str, cloud: str) -> l
     if not chosen:
         raise MisconfiguredError(
             f"the {service} service is not in region {region}; it is in: {_listed(there)}. "
-            "Capital letters matter; some clouds show a region only once it is activated",
+            f"Capital letters matter{_other_case(region, there)}. "
+            f"{missing or 'Some clouds show a region only once it is activated'}",
             cloud=cloud,
         )
     return chosen
+
+
+def _other_case(name: str, known: Iterable[str]) -> str:
+    meant = [other for other in known if other.lower() == name.lower()]
+    return f" (is {' or '.join(meant)} meant?)" if meant else ""
 
 
 def _is_url(found: object) -> bool:
@@ -210,19 +224,26 @@ def _types(service: str) -> tuple[str, ...]:
     return (service,)
 
 
-def _versioned(service: str, url: str) -> str:
+def _versioned(service: str, url: str, newer: str = "") -> str:
     """The URL with the version that our calls are written for.
 
     A version in it stays, except for images: old clouds list v1 and serve v2 beside it.
+
+    Args:
+        newer: major version that the cloud serves at the same host, if it lists an older one.
     """
     url = url.rstrip("/")
     wanted = _VERSIONS.get(service)
-    if wanted is None:
+    if wanted is None and not newer:
         return url
     parts = urlsplit(url)
     segments = parts.path.split("/")
     places = [place for place, segment in enumerate(segments) if _VERSION.fullmatch(segment)]
-    if not places:
+    if newer.isdecimal() and places and int(newer) > float(segments[places[0]][1:]):
+        segments[places[0]] = f"v{newer}"
+    elif wanted is None:
+        return url
+    elif not places:
         segments.append(wanted)
     elif service == "image" and not segments[places[0]].startswith("v2"):
         segments = [*segments[: places[0]], wanted]

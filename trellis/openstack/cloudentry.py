@@ -2,16 +2,15 @@
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from keystoneauth1 import exceptions as ks
-from keystoneauth1 import loading
 
 from trellis.errors import ConfigError
 from trellis.openstack.cloudfiles import CloudFile
+from trellis.openstack.credentials import Credentials
 
 _DEFAULTS: Final[Mapping[str, Any]] = {"auth_type": "password", "interface": "public"}
 
@@ -22,32 +21,8 @@ _OVERRIDES: Final = (
     "_interface",
     "_region_name",
 )
-_OLD_NAMES: Final = {
-    "tenant_id": "project_id",
-    "tenant_name": "project_name",
-    "auth_token": "token",
-}
-_LOOSE: Final = (
-    *("domain_id", "domain_name", "user_domain_id", "user_domain_name"),
-    *("project_domain_id", "project_domain_name", "project_id", "project_name"),
-    *("token", "passcode"),
-)
-"""Credentials that win over those in ``auth`` when they stand beside it."""
-
-_NEEDED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
-    "password": (("username", "user_id"), ("password",)),
-    "v3password": (("username", "user_id"), ("password",)),
-    "v2password": (("username", "user_id"), ("password",)),
-    "token": (("token",),),
-    "v3token": (("token",),),
-    "v3applicationcredential": (
-        ("application_credential_id", "application_credential_name"),
-        ("application_credential_secret",),
-    ),
-}
-"""One of each group must be given; keystoneauth1 itself asks for ``auth_url`` only."""
-
-_WITHOUT_CATALOG: Final = ("none", "None", "", "admin_token", "token_endpoint", "http_basic")
+_VERSIONS: Final = ("block_storage_api_version", "volume_api_version")
+"""Of others the catalog or the calls themselves say it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,16 +101,20 @@ class Entry:
         )
         for key in ("regions", "profile", "cloud"):
             values.pop(key, None)
-        self._check_numbers(values)
+        needed = values.pop("needed", {})
+        credentials = Credentials(written=self.values, fault=self._fault)
+        loader = credentials.loader(values)
+        credentials.check_numbers(values, loader)
         values = {key: _text(key, value) for key, value in values.items()}
-        self._settle_names(values)
+        credentials.settle_names(values)
+        credentials.check_needed(values, **needed)
         values = {
             key: value if key == "password" else _expanded(value, values)
             for key, value in values.items()
         }
         if "auth_url" in values["auth"]:
             values["auth"]["auth_url"] = _expanded(values["auth"]["auth_url"], values)
-        auth = self._auth(values)
+        auth = credentials.options(values, loader)
         interface = values.pop("interface")
         verify = self._verify(values)
         return CloudConfig(
@@ -193,109 +172,20 @@ class Entry:
         if not region:
             return next(iter(regions), "")
         if regions and region not in regions:
+            known = (
+                ""
+                if "regions" in _underscored(self.values)
+                else (
+                    ". If the cloud has it all the same, write it into the entry, as "
+                    f"regions: [{region}]"
+                )
+            )
             raise self._fault(
                 ("regions",),
                 f"there is no region {region}; there is: {', '.join(regions)}. Capital letters "
-                "matter",
+                f"matter{_other_case(region, regions)}{known}",
             )
         return region
-
-    def _check_numbers(self, values: Mapping[str, Any]) -> None:
-        """Refuse what YAML has read as a number: it has lost leading zeros, or more."""
-        if not isinstance(values["auth"], dict):
-            raise self._fault(("auth",), "it must be a mapping")
-        faults: list[str] = []
-        for key, value in values["auth"].items():
-            if not isinstance(value, str | None | list):
-                faults += self._fault(
-                    ("auth", key),
-                    f"it is a {type(value).__name__} and must be a text: write the value in "
-                    "quotes, or YAML changes it (0123 becomes 83)",
-                ).faults
-        for key, value in values.items():
-            if key in _LOOSE and not isinstance(value, str | None):
-                faults += self._fault(
-                    (key,), "it must be a text: write the value in quotes, or YAML changes it"
-                ).faults
-        if faults:
-            raise ConfigError(faults)
-
-    def _settle_names(self, values: dict[str, Any]) -> None:
-        """Bring old names to the present ones, and loose credentials into ``auth``; in place."""
-        auth = values["auth"]
-        if "auth_plugin" in values:
-            plugin = values.pop("auth_plugin")
-            values["auth_type"] = plugin if "auth_type" not in self.values else values["auth_type"]
-        for key in [key for key in values if key.endswith("endpoint_type")]:
-            values[key.removesuffix("endpoint_type") + "interface"] = values.pop(key)
-        for old, new in _OLD_NAMES.items():
-            for where in (auth, values):
-                if old in where:
-                    old_value = where.pop(old)
-                    where.setdefault(new, old_value)
-        for key in _LOOSE:
-            if value := values.pop(key, None):
-                auth[key] = value
-        if values["auth_type"] == "v2password":
-            for old, new in (("tenant_id", "project_id"), ("tenant_name", "project_name")):
-                if new in auth:
-                    auth[old] = auth.pop(new)
-        elif auth.get("project_id") or auth.get("project_name"):
-            # Given once, a domain is that of the user and of the project.
-            for kind in ("id", "name"):
-                if domain := auth.pop(f"domain_{kind}", None):
-                    auth.setdefault(f"user_domain_{kind}", domain)
-                    auth.setdefault(f"project_domain_{kind}", domain)
-
-    def _auth(self, values: dict[str, Any]) -> dict[str, str]:
-        """The plugin's options by its own names, taken out of the values."""
-        auth_type = values["auth_type"]
-        if auth_type in _WITHOUT_CATALOG:
-            raise self._fault(
-                ("auth_type",),
-                f"{auth_type or 'none'} gives no project and no catalog; use "
-                "v3applicationcredential or password",
-            )
-        try:
-            options = loading.get_plugin_loader(auth_type).get_options()
-        except ks.NoMatchingPlugin as error:
-            there = ", ".join(sorted(loading.get_available_plugin_names()))
-            raise self._fault(
-                ("auth_type",), f"there is no plugin {auth_type}; installed are: {there}"
-            ) from error
-        given = values.pop("auth")
-        auth = {}
-        for option in options:
-            names = [option.name, *(old.name for old in option.deprecated)]
-            names = [name.replace("-", "_") for name in names]
-            found = [where.pop(name, None) for where in (given, values) for name in names]
-            if value := next((value for value in found if value), None):
-                auth[option.dest] = value
-        self._check_auth(auth_type, auth, given, [option.dest for option in options])
-        return auth
-
-    def _check_auth(
-        self, auth_type: str, auth: Mapping[str, str], unknown: Mapping[str, Any], known: list[str]
-    ) -> None:
-        faults: list[str] = []
-        for key, value in unknown.items():
-            if value is not None:
-                faults += self._fault(
-                    ("auth", key),
-                    f"auth_type {auth_type} has no such option; it has: {', '.join(known)}",
-                ).faults
-        for group in (("auth_url",), *_NEEDED.get(auth_type, ())):
-            if not any(auth.get(key) for key in group):
-                faults += self._fault(
-                    ("auth",), f"{' or '.join(group)} is missing, which auth_type {auth_type} needs"
-                ).faults
-        url = auth.get("auth_url", "")
-        if url and not url.startswith(("http://", "https://")):
-            faults += self._fault(
-                ("auth", "auth_url"), "it must begin with https:// or http://"
-            ).faults
-        if faults:
-            raise ConfigError(faults)
 
     def _verify(self, values: dict[str, Any]) -> bool:
         insecure = self._flag("insecure", values.pop("insecure", False))
@@ -309,6 +199,12 @@ class Entry:
         if text not in ("true", "false"):
             raise self._fault((key,), "it must be true or false; a file goes into cacert")
         return text == "true"
+
+
+def _other_case(name: str, known: Iterable[str]) -> str:
+    """A hint to the name that is the same but for capital letters; "" if there is none."""
+    meant = [other for other in known if other.lower() == name.lower()]
+    return f" (is {' or '.join(meant)} meant?)" if meant else ""
 
 
 def _laid_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,18 +237,28 @@ def _text(key: str, value: Any) -> Any:
 
 
 def _expanded(text: Any, values: Mapping[str, Any]) -> Any:
-    """Replace ``{region_name}`` and the like; what is no key stays as it is."""
+    """Replace ``{region_name}`` and the like; what is no key stays as it is.
+
+    ``{region_name:lower}`` is the same in small letters, as hosts of a region have it.
+    """
     if not isinstance(text, str):
         return text
-    return re.sub(
-        r"\{(\w+)\}",
-        lambda found: values[found[1]] if isinstance(values.get(found[1]), str) else found[0],
-        text,
-    )
+
+    def value(found: re.Match[str]) -> str:
+        known = values.get(found[1])
+        if not isinstance(known, str):
+            return found[0]
+        return known.lower() if found[2] else known
+
+    return re.sub(r"\{(\w+)(:lower)?\}", value, text)
 
 
 def _override_keys(values: Mapping[str, Any]) -> list[str]:
-    return [key for key, value in values.items() if key.endswith(_OVERRIDES) and value]
+    return [
+        key
+        for key, value in values.items()
+        if value and (key.endswith(_OVERRIDES) or key in _VERSIONS)
+    ]
 
 
 def _path(value: Any) -> str | None:

@@ -12,6 +12,8 @@ from trellis.errors import ConfigError
 
 _VARIABLE: Final = {"clouds": "CONFIG", "secure": "SECURE"}
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
+MOST_KEPT: Final = 4
+"""So many files are kept understood: clouds.yaml, secure.yaml and clouds-public.yaml, and one."""
 _KeyPath: TypeAlias = tuple[str, ...]
 
 
@@ -103,8 +105,28 @@ def find(name: str, folders: tuple[Path, ...], *, first: str | None = None) -> F
             continue
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-        return Found(_parse(path, text), tuple(paths[:number]), tuple(passed_over))
+        return Found(_parsed(path, text), tuple(paths[:number]), tuple(passed_over))
     return Found(None, tuple(paths), tuple(passed_over))
+
+
+_latest: dict[Path, tuple[str, CloudFile]] = {}
+"""What files held when they were last read, and what that came to; nobody changes it."""
+
+
+def _parsed(path: Path, text: str) -> CloudFile:
+    """What a file says; understood once as long as it says the same.
+
+    Every provider reads the files for itself, and one file may hold a hundred clouds.
+    """
+    known = _latest.get(path)
+    if known is not None and known[0] == text:
+        return known[1]
+    found = _parse(path, text)
+    _latest.pop(path, None)
+    while len(_latest) >= MOST_KEPT:
+        del _latest[next(iter(_latest))]
+    _latest[path] = text, found
+    return found
 
 
 def _parse(path: Path, text: str) -> CloudFile:

@@ -5,7 +5,8 @@ and above, `FAULTS` for the ``fault`` of a server in ERROR. Each row names the s
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -40,6 +41,8 @@ class Row:
         text: must be found in type and message, case ignored; "" fits any.
         service: it must come from this service; "" fits any.
         remedy: what the reader can do, added to the message.
+        header: must be found in one of the headers, written ``name: value`` with the name in
+            small letters, case ignored; "" fits any.
     """
 
     error: type[CloudError]
@@ -48,19 +51,36 @@ class Row:
     text: str = ""
     service: str = ""
     remedy: str = ""
+    header: str = ""
     _pattern: re.Pattern[str] = attrs.field(init=False, repr=False, eq=False)
+    _header_pattern: re.Pattern[str] = attrs.field(init=False, repr=False, eq=False)
 
     @_pattern.default
     def _compiled(self) -> re.Pattern[str]:
         return re.compile(self.text, re.IGNORECASE | re.DOTALL)
 
-    def fits(self, status: int, service: str, text: str) -> bool:
+    @_header_pattern.default
+    def _compiled_header(self) -> re.Pattern[str]:
+        return re.compile(self.header, re.IGNORECASE)
+
+    def fits(
+        self,
+        status: int,
+        service: str,
+        text: str,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
         """Whether this row is about this answer."""
         return (
             (not self.statuses or status in self.statuses)
             and self.service in ("", service)
             and self._pattern.search(text) is not None
+            and (not self.header or self._found_in(headers))
         )
+
+    def _found_in(self, headers: Mapping[str, str]) -> bool:
+        shown = (f"{name.lower()}: {value}" for name, value in headers.items())
+        return any(self._header_pattern.search(line) for line in shown)
 
 
 _QUOTA: Final = (
@@ -189,6 +209,28 @@ ANSWERS: Final = (
     Row(CloudBrokenError, "5xx: nova's computeFault, fronts"),
 )
 
+LOGINS: Final = (
+    Row(
+        AuthError,
+        "docs-cloud-identity mfa-content/proc-mfa-auth.rst: 401 with a session to go on with",
+        (401,),
+        service="identity",
+        remedy="the account asks for a second factor at login, which no daemon can give: use "
+        "what needs none, as an API key or an application credential",
+        header=r"^www-authenticate: .*\bOS-MF\b",
+    ),
+    Row(
+        AuthError,
+        "docs-cloud-identity faults: userDisabled; keystone's text where insecure_debug is on",
+        (401, 403),
+        r"userdisabled|(user|account) (\S+ )?is disabled|accountlocked|(account|user) is locked",
+        service="identity",
+        remedy="the account is disabled or locked: another secret does not help, whoever runs "
+        "the cloud must enable it again",
+    ),
+)
+"""Refused logins that say more than that the credentials are not right."""
+
 FAULTS: Final = (
     Row(
         QuotaExceededError,
@@ -214,20 +256,25 @@ FAULTS: Final = (
 )
 
 
-def error_from(answer: Answer, *, cloud: str, service: str, call: str) -> CloudError:
+def error_from(
+    answer: Answer, *, cloud: str, service: str, call: str, first: tuple[Row, ...] = ()
+) -> CloudError:
     """Turn an answer of 400 or above into the error that says what to do.
 
     Args:
         cloud: name of the account, for the message.
         service: type of the service that answered.
         call: the call, for the message.
+        first: the cloud's own rows, which are read before those of all clouds.
 
     Returns:
         The error, to be raised. Its message is the cloud's own text in one line, without markup
         and without the values it was sent.
     """
     kind, text = _said(answer)
-    row = _first(ANSWERS, answer.status, service, f"{kind} {text}".strip())
+    said = f"{kind} {text}".strip()
+    own = (row for row in first if row.fits(answer.status, service, said, answer.headers))
+    row = next(own, None) or _first(ANSWERS, answer.status, service, said)
     message = _message(text or kind, row.remedy) or "no word of explanation"
     if row.error is RetryLaterError:
         return RetryLaterError(
@@ -237,6 +284,22 @@ def error_from(answer: Answer, *, cloud: str, service: str, call: str) -> CloudE
     return row.error(
         message, cloud=cloud, call=call, status=answer.status, cloud_request_id=answer.request_id
     )
+
+
+def login_remedy(
+    status: int, headers: Mapping[str, str], body: bytes, *, first: tuple[Row, ...] = ()
+) -> str:
+    """What to do about a refused login, as far as its answer tells; "" if it tells nothing more.
+
+    Args:
+        first: the cloud's own rows.
+    """
+    kind, text = _said(Answer(status=status, body=body))
+    said = f"{kind} {text}".strip()
+    for row in (*first, *LOGINS):
+        if row.service == "identity" and row.fits(status, "identity", said, headers):
+            return row.remedy
+    return ""
 
 
 def error_from_fault(message: str, code: int = 0, *, cloud: str = "") -> CloudError:

@@ -24,6 +24,7 @@ class ImageRow(msgspec.Struct, frozen=True):
     created_at: str = ""
     min_ram: int = 0
     min_disk: int = 0
+    disk_format: str | None = None
 
 
 class _Page(msgspec.Struct, frozen=True):

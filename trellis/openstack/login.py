@@ -7,7 +7,6 @@ from typing import Any, Final
 import attrs
 import trio
 from keystoneauth1 import exceptions as ks
-from keystoneauth1 import loading
 from keystoneauth1.access import AccessInfo
 
 from trellis.errors import (
@@ -15,12 +14,15 @@ from trellis.errors import (
     AuthError,
     CloudBrokenError,
     CloudError,
+    ConfigError,
     MisconfiguredError,
     RetryLaterError,
 )
 from trellis.http.road import Road
+from trellis.openstack import loaders
 from trellis.openstack.catalog import Catalog, read_catalog
 from trellis.openstack.clouds import CloudConfig
+from trellis.openstack.faults import Row, login_remedy
 from trellis.openstack.tape import run_tape
 
 LOGIN_WITHIN_S: Final = 90.0
@@ -71,18 +73,20 @@ class Login:
     Args:
         config: the cloud.
         road: to the identity service; it needs one connection.
+        refusals: the cloud's own words for refusals.
 
     Raises:
         MisconfiguredError: keystoneauth1 cannot make a plugin of the options.
     """
 
-    def __init__(self, config: CloudConfig, road: Road) -> None:
+    def __init__(self, config: CloudConfig, road: Road, refusals: tuple[Row, ...] = ()) -> None:
         self.config = config
         self._road = road
+        self._refusals = refusals
         try:
-            loader: Any = loading.get_plugin_loader(config.auth_type)
+            loader = loaders.find_loader(config.auth_type)
             self._plugin: Any = loader.load_from_options(**config.auth)
-        except (ks.AuthPluginException, TypeError, ValueError) as error:
+        except (ConfigError, ks.AuthPluginException, TypeError, ValueError) as error:
             raise MisconfiguredError(
                 f"auth_type {config.auth_type} cannot be used with the options given "
                 f"({', '.join(sorted(config.auth))}): {type(error).__name__}. "
@@ -146,6 +150,18 @@ class Login:
             good_until=began + _lifetime(ref),
         )
 
+    def _why_refused(self, error: ks.HttpError) -> str:
+        """What is known beyond the refusal, as sentences; "" if nothing is."""
+        said = getattr(error, "response", None)
+        remedy = ""
+        if said is not None:
+            remedy = login_remedy(
+                error.http_status, said.headers, said.content, first=self._refusals
+            )
+        # A plugin may know the look of the secret it wants (the Rackspace key's, say).
+        doubt = getattr(self._plugin, "doubt", "") or _looks_like_a_key(self.config)
+        return "".join(f"{_sentence(text)}. " for text in (remedy, "" if remedy else doubt) if text)
+
     @property
     def _auth_url(self) -> str:
         return str(self.config.auth.get("auth_url", "no auth_url"))
@@ -163,8 +179,8 @@ class Login:
         if isinstance(error, ks.Unauthorized | ks.Forbidden):
             return AuthError(
                 f"{self._auth_url} refuses the credentials (auth_type {self.config.auth_type}). "
-                f"Check user, secret and project of {entry} in clouds.yaml or secure.yaml; a "
-                "change there is taken up by itself",
+                f"{self._why_refused(error)}Check user, secret and project of {entry} in "
+                "clouds.yaml or secure.yaml; a change there is taken up by itself",
                 **where,
             )
         if isinstance(error, ks.EmptyCatalog):
@@ -207,6 +223,28 @@ class Login:
             "service, and not a web page?",
             **where,
         )
+
+
+_KEY: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def _looks_like_a_key(config: CloudConfig) -> str:
+    """A doubt about a password that looks like what another auth_type takes; "" if it does not."""
+    if not config.auth_type.endswith("password") or not _KEY.fullmatch(
+        config.auth.get("password", "")
+    ):
+        return ""
+    takers = loaders.names_with("api_key", tenants=True)
+    if not takers:
+        return ""
+    return (
+        "the password looks like an API key (32 hexadecimal digits): if it is one, write "
+        f"auth_type: {takers[0]} and api_key in place of password"
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _lifetime(ref: AccessInfo) -> float:

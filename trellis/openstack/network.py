@@ -133,6 +133,15 @@ class _QuotaAnswer(msgspec.Struct, frozen=True):
     quota: NetworkQuota
 
 
+class _NetworkLimits(msgspec.Struct, frozen=True):
+    floatingip: int | None = None
+    port: int | None = None
+
+
+class _LimitsAnswer(msgspec.Struct, frozen=True):
+    quota: _NetworkLimits
+
+
 @attrs.frozen
 class Network:
     """Neutron in one region.
@@ -144,10 +153,13 @@ class Network:
     Args:
         session: carries the calls.
         budget_s: seconds for each call with its tries; None leaves it to the session.
+        counts_quota: what is used of the quota is counted from lists, as neutron did not tell
+            it before Pike.
     """
 
     _session: Session
     _budget_s: float | None = None
+    _counts_quota: bool = False
 
     async def networks(self) -> list[NetworkRow]:
         """All networks the project can see, in the cloud's order."""
@@ -181,7 +193,7 @@ class Network:
         return (await self._list("/floatingips", _FloatingIps, filters)).floatingips
 
     async def create_floating_ip(
-        self, *, network_id: str, port_id: str, fixed_address: str, description: str
+        self, *, network_id: str, port_id: str, fixed_address: str, description: str | None
     ) -> FloatingIpRow:
         """Allocate a floating IP on a port, with one POST, which is never repeated.
 
@@ -190,20 +202,20 @@ class Network:
         Args:
             network_id: the external network to take it from.
             fixed_address: the port's IPv4 address it shall lead to.
+            description: None sends none: neutron took none before Mitaka.
 
         Raises:
             ConflictingStateError: this fixed address already has one from this network.
             QuotaExceededError, NoCapacityError: there is none left, for the project or at all.
         """
-        body = {
-            "floatingip": {
-                "floating_network_id": network_id,
-                "port_id": port_id,
-                "fixed_ip_address": fixed_address,
-                "description": description,
-            }
+        wanted = {
+            "floating_network_id": network_id,
+            "port_id": port_id,
+            "fixed_ip_address": fixed_address,
         }
-        answer = await self._call("POST", "/floatingips", json=body)
+        if description is not None:
+            wanted["description"] = description
+        answer = await self._call("POST", "/floatingips", json={"floatingip": wanted})
         return answer.decode(_FloatingIp).floatingip
 
     async def delete_floating_ip(self, floating_ip_id: str) -> None:
@@ -223,10 +235,22 @@ class Network:
         await self._call("DELETE", f"/ports/{port_id}", "/ports/{id}")
 
     async def quota(self, project_id: str) -> NetworkQuota:
-        """Limits and use of floating IPs and ports, by one call."""
+        """Limits and use of floating IPs and ports: by one call, or by three if it counts."""
+        if self._counts_quota:
+            return await self._counted_quota(project_id)
         path = f"/quotas/{project_id}/details"
         answer = await self._call("GET", path, "/quotas/{project}/details")
         return answer.decode(_QuotaAnswer).quota
+
+    async def _counted_quota(self, project_id: str) -> NetworkQuota:
+        answer = await self._call("GET", f"/quotas/{project_id}", "/quotas/{project}")
+        limits = answer.decode(_LimitsAnswer).quota
+        floating = port = None
+        if limits.floatingip is not None:
+            floating = QuotaRow(limit=limits.floatingip, used=len(await self.floating_ips()))
+        if limits.port is not None:
+            port = QuotaRow(limit=limits.port, used=len(await self.ports()))
+        return NetworkQuota(floatingip=floating, port=port)
 
     async def _list(
         self, path: str, kind: type[T], filters: Mapping[str, str | None] | None = None

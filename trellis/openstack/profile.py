@@ -14,6 +14,7 @@ import attrs
 
 from trellis.http.buckets import Limit, RatePlan
 from trellis.http.message import Verb
+from trellis.openstack.faults import Row
 from trellis.openstack.quirks import Quirks
 
 _SETTINGS: Final = {field.name: field for field in attrs.fields(Quirks)}
@@ -88,6 +89,9 @@ class CloudProfile:
         regions: that are known; a cloud may have more, or show fewer to a customer.
         needed: keys of the ``clouds.yaml`` entry that only the customer can know.
         quirks: where it is not stock.
+        refusals: in which words it refuses, where those of all clouds
+            (`trellis.openstack.faults`) would be misread; those of logins are of the service
+            ``identity``.
     """
 
     name: str
@@ -96,6 +100,7 @@ class CloudProfile:
     regions: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
     quirks: tuple[Quirk, ...] = ()
+    refusals: tuple[Row, ...] = ()
 
     def faults(self, provider: type | None = None, configuration: type | None = None) -> list[str]:
         """What is wrong with the profile itself, for whoever writes it; empty if nothing is.
@@ -124,6 +129,8 @@ class CloudProfile:
     def entry(self) -> Mapping[str, Any]:
         """What lies under an entry of ``clouds.yaml``, in its form."""
         entry: dict[str, Any] = {"regions": list(self.regions)} if self.regions else {}
+        if self.needed:
+            entry["needed"] = {"profile": self.name, "keys": list(self.needed)}
         for quirk in self.quirks:
             if quirk.name.startswith(_ENTRY):
                 *path, key = quirk.name.removeprefix(_ENTRY).split(".")
@@ -197,10 +204,23 @@ def _faults(quirk: Quirk, provider: type | None, configuration: type | None) -> 
             )
         if not isinstance(quirk.value, Limit):
             found.append(f"quirk {quirk.name}: its value must be a Limit, not {quirk.value!r}")
-    if kind == "hook" and provider is not None and not callable(getattr(provider, name, None)):
-        found.append(f"quirk {quirk.name}: {provider.__name__} has no method {name}")
+    if kind == "hook" and provider is not None:
+        found += _hook_faults(quirk, provider, name)
     if kind == "default" and configuration is not None:
         keys = [field.name for field in attrs.fields(configuration)]
         if name.replace("-", "_") not in keys:
             found.append(f"quirk {quirk.name}: {configuration.__name__} has no key {name}")
     return found
+
+
+def _hook_faults(quirk: Quirk, provider: type, method: str) -> list[str]:
+    """What is wrong with a hook: the provider must have a method of its own over another's."""
+    if not callable(getattr(provider, method, None)):
+        return [f"quirk {quirk.name}: {provider.__name__} has no method {method}"]
+    classes = [cls for cls in provider.__mro__ if not getattr(cls, "_is_protocol", False)]
+    if sum(method in vars(cls) for cls in classes) < 2:
+        return [
+            f"quirk {quirk.name}: {provider.__name__} does not override {method}: it is the stock "
+            "provider's"
+        ]
+    return []

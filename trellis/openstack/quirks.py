@@ -37,6 +37,31 @@ class ReadyWait:
     failed: tuple[str, ...] = ()
     awaited: bool = False
 
+    def __str__(self) -> str:
+        """As people are shown it."""
+        return f"{self.key} until it is {' or '.join(self.done)}"
+
+
+@attrs.frozen(kw_only=True)
+class VolumeBoot:
+    """Where servers boot from a volume unless their label says otherwise.
+
+    Attributes:
+        size_gib: of the volume, unless the label says otherwise.
+        regions: in which it is so; empty is in all.
+    """
+
+    size_gib: int
+    regions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """As people are shown it: ``80 GiB in sjc1``."""
+        return f"{self.size_gib} GiB" + (f" in {', '.join(self.regions)}" if self.regions else "")
+
+    def holds(self, region: str) -> bool:
+        """Whether it is so in this region."""
+        return not self.regions or region in self.regions
+
 
 @attrs.frozen(kw_only=True)
 class Quirks:
@@ -45,19 +70,29 @@ class Quirks:
     Attributes:
         compute_microversion: asked of nova with every call; None asks for none, since shapes
             change with it.
+        missing_region: what a customer does about a region that his catalog lacks, as a sentence
+            to follow the one that says so.
         needs_config_drive: the guest learns its network or name from a config drive only, so
             servers get one unless the label says otherwise.
         hides_zones: availability zones must neither be asked for nor named.
         zones: the zones to choose from unless the pool names some: others are shown and fail.
         metadata_most: so many items of metadata a server may have; None is as many as are wanted.
         passed_over_flavors: patterns of flavors that a label by ``min-ram`` does not mean.
+        boots_from_volume: servers boot from a volume unless the label says otherwise.
+        default_networks: names of the networks of a pool that names none, as far as they are
+            there.
         ready_waits: what the vendor does to a server after it is ACTIVE, in this order; before
             that is over the server is building, and its addresses may change.
         miscounts_use: what the cloud says is used is wrong; only its limits are believed.
         ignores_changes_since: ``changes-since`` is not understood, lists are always full.
+        reads_images_through_nova: glance has no version 2; what images there are, nova tells.
         lacks_neutron: there is no usable network service, whatever the catalog says: networks
             are named by id, there are no floating IPs.
         lacks_security_groups: ``security_groups`` must not be sent.
+        servers_per_network: so many servers a network with its router carries; of the networks
+            that a pool names each server gets one, the one with the fewest.
+        lacks_quota_details: neutron tells its limits, and not what is used of them: that is
+            counted from its lists.
         gives_public_addresses: servers have public addresses of their own and floating IPs are
             never used.
         public_networks: names of networks whose addresses are public whatever they look like.
@@ -66,10 +101,15 @@ class Quirks:
         reaches_only_ipv6: nodes are reached at their IPv6 address.
         floating_ip_delete_may_lie: a delete of a floating IP that was answered with success may
             not happen; it is told again until the cloud answers 404.
+        floating_ips_lack_descriptions: they carry no mark of ours: a node's is found by the port
+            that it leads to.
     """
 
     compute_microversion: str | None = quirk(
         None, section="2.1", stock="Nova 2.1 and no header: what every cloud with versions has."
+    )
+    missing_region: str = quirk(
+        "", section="1.5", stock="The catalog shows every region that there is."
     )
     needs_config_drive: bool = quirk(
         False, section="2.2", stock="DHCP and the metadata service tell the guest all it needs."
@@ -84,6 +124,12 @@ class Quirks:
     passed_over_flavors: tuple[str, ...] = quirk(
         (), section="2.7", stock="The smallest flavor with enough memory is as good as any."
     )
+    boots_from_volume: VolumeBoot | None = quirk(  # noqa: RUF009 - it is frozen
+        None, section="2.8", stock="Servers boot from their flavor's own disk."
+    )
+    default_networks: tuple[str, ...] = quirk(
+        (), section="3.4", stock="Nova takes the project's only network where none is named."
+    )
     ready_waits: tuple[ReadyWait, ...] = quirk(
         (), section="7", stock="A server that is ACTIVE is left alone by the vendor."
     )
@@ -91,11 +137,21 @@ class Quirks:
     ignores_changes_since: bool = quirk(
         False, section="2.9", stock="Lists show what changed since a time, deleted servers too."
     )
+    reads_images_through_nova: bool = quirk(False, section="4.1", stock="Glance has version 2.")
     lacks_neutron: bool = quirk(
         False, section="1.5", stock="The catalog's network service is neutron, and answers."
     )
     lacks_security_groups: bool = quirk(
         False, section="3.5", stock="Security groups are neutron's; a create may name them."
+    )
+    servers_per_network: int | None = quirk(
+        None,
+        section="3.4",
+        stock="A network carries as many servers as it has addresses; a server is on all that "
+        "its pool names.",
+    )
+    lacks_quota_details: bool = quirk(
+        False, section="5", stock="Neutron tells what is used of its quota, by one call."
     )
     gives_public_addresses: bool = quirk(
         False,
@@ -116,6 +172,9 @@ class Quirks:
     )
     floating_ip_delete_may_lie: bool = quirk(
         False, section="2.10", stock="Neutron deletes it in the transaction it answers for."
+    )
+    floating_ips_lack_descriptions: bool = quirk(
+        False, section="3.1", stock="A floating IP carries a description, and is found by it."
     )
 
 

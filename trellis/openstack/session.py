@@ -38,6 +38,7 @@ class Session:
         interface: ``public``, ``internal`` or ``admin``.
         overrides: the cloud's settings for single services, as ``compute_endpoint_override``,
             ``compute_service_name``, ``image_interface``, ``network_region_name``.
+        missing_region: what a customer does about a region that the catalog lacks, as a sentence.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Session:
         region: str = "",
         interface: str = "public",
         overrides: Mapping[str, str] | None = None,
+        missing_region: str = "",
     ) -> None:
         self._account = account
         self._road = road
         self._region = region
         self._interface = interface
         self._overrides = dict(overrides or {})
+        self._missing_region = missing_region
         self._known = _Known(generation=-1)
         self._led_nowhere: dict[str, int] = {}
 
@@ -142,7 +145,13 @@ class Session:
                 )
                 answer = await self._road.send(again)
             if answer.status >= 400:
-                raise faults.error_from(answer, cloud=self.cloud, service=service, call=call.name)
+                raise faults.error_from(
+                    answer,
+                    cloud=self.cloud,
+                    service=service,
+                    call=call.name,
+                    first=self._account.refusals,
+                )
         except CloudError as error:
             self._went(service, access, error)
             raise
@@ -207,6 +216,7 @@ class Session:
                     project_id=access.project_id,
                     user_id=access.user_id,
                     cloud=self.cloud,
+                    missing_region=self._missing_region,
                 )
             except MisconfiguredError:
                 self._account.doubt(access)

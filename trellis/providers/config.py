@@ -50,8 +50,9 @@ class OpenStackLabelConfig(PoolLabelConfig):
         instance_properties: metadata of the server.
         networks: names or ids of the networks; the pool's if left out.
         boot_from_volume: whether a server boots from a volume made of the image, which is
-            deleted with it; for flavors without a disk, and clouds whose disks are volumes.
-        volume_size: size of that volume in GiB.
+            deleted with it; for flavors without a disk, and clouds whose disks are volumes. What
+            the cloud needs if left out.
+        volume_size: size of that volume in GiB; 50 if left out, or what is usual at the cloud.
         username: the user to log in as.
         connection_type: how to connect: ``ssh`` unless the image has something else.
         connection_port: the port to connect to.
@@ -70,8 +71,8 @@ class OpenStackLabelConfig(PoolLabelConfig):
     config_drive: bool | None = None
     instance_properties: Mapping[str, str] = attrs.field(factory=dict, validator=_fits_metadata)
     networks: tuple[str, ...] = ()
-    boot_from_volume: bool = False
-    volume_size: int = attrs.field(default=50, validator=at_least(1))
+    boot_from_volume: bool | None = None
+    volume_size: int | None = attrs.field(default=None, validator=at_least(1))
 
     def __attrs_post_init__(self) -> None:
         if (self.image is None) == (self.cloud_image is None):

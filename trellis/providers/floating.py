@@ -1,4 +1,10 @@
-"""Floating IPs of nodes: made on a port by one POST, found again by their description."""
+"""Floating IPs of nodes: made on a port by one POST, found again by their description.
+
+What a list brings is looked at again: an old neutron passes over a filter that it does not know,
+and shows everybody's.
+"""
+
+from collections.abc import Collection, Mapping
 
 import attrs
 
@@ -10,7 +16,7 @@ from trellis.errors import (
     RejectedError,
 )
 from trellis.model.node import ResourceKind
-from trellis.openstack.network import Network
+from trellis.openstack.network import FloatingIpRow, Network
 from trellis.providers.networks import NetworkFacts, port_to_float
 from trellis.providers.rows import floating_tag, tag_from_description
 from trellis.spi.provider import Gone, Leftover, Tag
@@ -24,16 +30,22 @@ class FloatingIps:
         network: carries the calls.
         cloud: name of the account, for messages.
         delete_may_lie: a delete counts only once the cloud answers it with 404.
+        described: they carry a description; else a server's is found by its ports.
     """
 
     network: Network
     cloud: str
     delete_may_lie: bool = False
+    described: bool = True
     # Servers made by this process for which none was asked for yet: for all others an earlier
     # try is looked for first.
     _untried: dict[str, None] = attrs.field(factory=dict, init=False)
     _address_of: dict[str, str] = attrs.field(factory=dict, init=False)
     _server_of: dict[str, str] = attrs.field(factory=dict, init=False)
+    _tags: dict[str, Tag] = attrs.field(factory=dict, init=False)
+    """By id, what those without descriptions were made for."""
+    _asked: dict[Tag, str] = attrs.field(factory=dict, init=False)
+    """For what, and for which server, one without a description was asked for."""
 
     def server_made(self, server_id: str) -> None:
         """Note that a server was made just now, which hence has none."""
@@ -43,6 +55,8 @@ class FloatingIps:
         """Forget what is known about a server."""
         self._untried.pop(server_id, None)
         self._address_of.pop(server_id, None)
+        for tag in [tag for tag, asked in self._asked.items() if asked == server_id]:
+            del self._asked[tag]
 
     def address_of(self, server_id: str) -> str | None:
         """The floating address this process gave a server; None if it gave none."""
@@ -68,17 +82,21 @@ class FloatingIps:
         elif earlier := await self._find(tag, server_id):
             return earlier
         port_id, fixed = await self._port(server_id, facts)
+        if not self.described:
+            self._asked[tag] = server_id
         try:
             row = await self.network.create_floating_ip(
                 network_id=facts.floating,
                 port_id=port_id,
                 fixed_address=fixed,
-                description=floating_tag(tag),
+                description=floating_tag(tag) if self.described else None,
             )
         except ConflictingStateError as refused:
             conflict = refused
         else:
             self._note(row.id, row.floating_ip_address, server_id)
+            if not self.described:
+                self._tags[row.id] = tag
             return row.id
         if earlier := await self._find(tag, server_id):
             return earlier
@@ -96,28 +114,69 @@ class FloatingIps:
         self._address_of.pop(self._server_of.pop(floating_id, ""), None)
         return Gone.DONE
 
-    async def delete_of(self, tag: Tag) -> Gone:
-        """Delete those of a tag; DONE means that there is none now."""
-        rows = await self.network.floating_ips(description=floating_tag(tag))
+    async def delete_of(self, tag: Tag, server_ids: Collection[str] = ()) -> Gone:
+        """Delete those of a tag; DONE means that there is none now.
+
+        Args:
+            server_ids: the servers of the tag, by whose ports they are found without descriptions.
+        """
+        if self.described:
+            rows = await self._described(tag)
+        else:
+            asked = [self._asked[tag]] if tag in self._asked else []
+            ids = dict.fromkeys((*asked, *server_ids))
+            rows = [row for id in ids for row in await self._of_server(id)]
         for row in rows:
             await self.delete(row.id)
         return Gone.AGAIN if rows else Gone.DONE
 
-    async def leftovers(self) -> tuple[Leftover, ...]:
-        """All that carry a tag of Trellis, attached or not."""
+    async def leftovers(self, owners: Mapping[str, Tag]) -> tuple[Leftover, ...]:
+        """All that carry a tag of Trellis, attached or not.
+
+        Where they carry none it is all there are: with the tag of the server that they lead to,
+        or led to when this process saw them last. Of the others the records know whose they were.
+
+        Args:
+            owners: tags of servers by their ids, where floating IPs carry none.
+        """
+        rows = await self.network.floating_ips()
+        tags: dict[str, Tag | None]
+        if self.described:
+            tags = {row.id: tag_from_description(row.description) for row in rows}
+        else:
+            servers = {port.id: port.device_id for port in await self.network.ports()}
+            tags = {
+                row.id: owners.get(servers.get(row.port_id or "", "")) or self._tags.get(row.id)
+                for row in rows
+            }
+            self._tags = {id: tag for id, tag in tags.items() if tag is not None}
         return tuple(
             Leftover(
                 kind=ResourceKind.FLOATING_IP,
                 external_id=row.id,
-                tag=tag,
+                tag=tags[row.id],
                 description=row.floating_ip_address,
             )
-            for row in await self.network.floating_ips()
-            if (tag := tag_from_description(row.description)) is not None
+            for row in rows
+            if tags[row.id] is not None or not self.described
         )
 
+    async def _described(self, tag: Tag) -> list[FloatingIpRow]:
+        wanted = floating_tag(tag)
+        rows = await self.network.floating_ips(description=wanted)
+        return [row for row in rows if row.description == wanted]
+
+    async def _of_server(self, server_id: str) -> list[FloatingIpRow]:
+        return [
+            row
+            for port in await self.network.ports(device_id=server_id)
+            for row in await self.network.floating_ips(port_id=port.id)
+            if row.port_id == port.id
+        ]
+
     async def _find(self, tag: Tag, server_id: str) -> str | None:
-        for row in await self.network.floating_ips(description=floating_tag(tag)):
+        rows = await (self._described(tag) if self.described else self._of_server(server_id))
+        for row in rows:
             if row.port_id is not None:
                 self._note(row.id, row.floating_ip_address, server_id)
                 return row.id

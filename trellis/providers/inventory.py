@@ -1,6 +1,6 @@
 """What the configured labels come to in a cloud: flavor, image, networks, groups, zones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -11,17 +11,19 @@ from trellis.model.quota import Resources
 from trellis.openstack.compute import Compute, FlavorRow
 from trellis.openstack.image import Image, ImageRow, newest_active
 from trellis.openstack.network import Network, SecurityGroupRow
-from trellis.openstack.quirks import Quirks
+from trellis.openstack.quirks import Quirks, VolumeBoot
 from trellis.providers.config import (
     OpenStackLabelConfig,
     OpenStackPoolConfig,
     OpenStackProviderConfig,
 )
-from trellis.providers.lookup import MissingError, by_name_or_id, choose_flavor, near
+from trellis.providers.lookup import MissingError, by_name_or_id, near
 from trellis.providers.networks import NetworkFacts
 from trellis.providers.rows import OUR_METADATA
 from trellis.spi.provider import Offer
 
+VOLUME_GIB: Final = 50
+"""Size of a volume to boot from, where neither the label nor the cloud has another."""
 IMAGE_DEPLOYMENT: Final = "trellis_deployment"
 IMAGE_NAME: Final = "trellis_image"
 """Properties of the images that were built and uploaded for a deployment."""
@@ -55,11 +57,17 @@ class Resolved:
     security_groups: tuple[str, ...]
 
 
+SelectFlavor = Callable[[OpenStackLabelConfig, Sequence[FlavorRow]], FlavorRow]
+"""Chooses the flavor of a label; raises MissingError if there is none."""
+
+
 @attrs.define(eq=False)
 class Resolver:
     """Looks up every configured label once; asks the cloud only for kinds that are named.
 
     Args:
+        select_flavor: the provider's.
+        volume_boot: of the region; None where servers boot from their flavor's disk.
         deployment: an image of ours is looked for by the properties of this deployment.
         lacks_volumes: why the cloud has no block storage; "" if it has, or none is wanted.
     """
@@ -72,6 +80,8 @@ class Resolver:
     facts: NetworkFacts
     deployment: str
     project_id: str
+    select_flavor: SelectFlavor
+    volume_boot: VolumeBoot | None = None
     lacks_volumes: str = ""
     missing: dict[tuple[str, str], str] = attrs.field(factory=dict)
     found: dict[tuple[str, str], Resolved] = attrs.field(factory=dict)
@@ -156,7 +166,7 @@ class Resolver:
         zones: Sequence[str] | None,
         groups: Sequence[SecurityGroupRow] | None,
     ) -> PoolPlace:
-        networks = self.facts.resolve(pool.networks)
+        networks = self.facts.resolve(pool.networks) or self._default_networks()
         security_groups = pool.security_groups
         if groups is not None:
             security_groups = tuple(
@@ -170,6 +180,11 @@ class Resolver:
             zones=_pool_zones(pool, zones, self.quirks.zones),
             floats=self._floats(pool, networks),
         )
+
+    def _default_networks(self) -> tuple[str, ...]:
+        """Those of a pool that names none; none of them may be there."""
+        there = {network.name for network in self.facts.networks}
+        return self.facts.resolve([n for n in self.quirks.default_networks if n in there])
 
     def _floats(self, pool: OpenStackPoolConfig, networks: Sequence[str]) -> bool:
         wanted = pool.auto_floating_ip and not self.quirks.gives_public_addresses
@@ -186,12 +201,7 @@ class Resolver:
         keys: Sequence[str] | None,
     ) -> Resolved:
         self._check_metadata(label)
-        flavor = choose_flavor(
-            flavors,
-            name=label.flavor_name,
-            min_ram=label.min_ram,
-            passed_over=self.quirks.passed_over_flavors,
-        )
+        flavor = self.select_flavor(label, flavors)
         image = await self._image(label)
         volume_gib = self._volume_gib(label)
         disk_gib = volume_gib or flavor.disk
@@ -217,8 +227,7 @@ class Resolver:
                 cores=flavor.vcpus,
                 ram_mib=flavor.ram,
                 floating_ips=1 if floats else 0,
-                # Nova makes one for each network, and chooses one where none is named.
-                ports=max(1, len(networks)) if self.facts.usable else 0,
+                ports=self._ports(networks),
                 volumes=1 if volume_gib else 0,
                 volume_gib=volume_gib,
             ),
@@ -233,6 +242,12 @@ class Resolver:
         )
         return Resolved(offer=offer, networks=networks, security_groups=place.security_groups)
 
+    def _ports(self, networks: Sequence[str]) -> int:
+        """Nova makes one for each network, and chooses one where none is named."""
+        if not self.facts.usable:
+            return 0
+        return 1 if self.quirks.servers_per_network else max(1, len(networks))
+
     def _check_metadata(self, label: OpenStackLabelConfig) -> None:
         most, own = self.quirks.metadata_most, len(label.instance_properties)
         if most is not None and own + OUR_METADATA > most:
@@ -243,12 +258,19 @@ class Resolver:
 
     def _volume_gib(self, label: OpenStackLabelConfig) -> int:
         """The size of the volume it boots from; 0 boots from the flavor's own disk."""
-        if not label.boot_from_volume:
+        usual = self.volume_boot
+        if not boots_from_volume(label, usual):
             return 0
         if self.lacks_volumes:
             # Nova would make volumes all the same, perhaps, and nobody could delete those it left.
             raise MissingError(f"boot-from-volume needs block storage: {self.lacks_volumes}")
-        return label.volume_size
+        return label.volume_size or (VOLUME_GIB if usual is None else usual.size_gib)
+
+
+def boots_from_volume(label: OpenStackLabelConfig, usual: VolumeBoot | None) -> bool:
+    """Whether servers of a label boot from a volume, which is *usual* in the region or not."""
+    chosen = label.boot_from_volume
+    return usual is not None if chosen is None else chosen
 
 
 def _pool_zones(

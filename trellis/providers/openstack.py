@@ -1,6 +1,6 @@
 """The stock OpenStack provider: the methods of the SPI as calls to nova, neutron and others."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -19,19 +19,21 @@ from trellis.errors import (
 from trellis.http.message import Verb
 from trellis.model.node import Addresses, Home, Resource, ResourceKind
 from trellis.model.quota import QuotaReading, Resources
-from trellis.openstack.compute import Compute, ServerRequest, ServerRow
+from trellis.openstack.compute import Compute, FlavorRow, ServerRequest, ServerRow
 from trellis.openstack.faults import error_from_fault
 from trellis.openstack.image import Image
 from trellis.openstack.network import Network
+from trellis.openstack.nova_images import NovaImages
 from trellis.openstack.quirks import STOCK, Quirks
 from trellis.openstack.session import Session, SessionHome
 from trellis.openstack.volume import BlockStorage
 from trellis.providers.addresses import choose_addresses
-from trellis.providers.config import OpenStackProviderConfig
+from trellis.providers.config import OpenStackLabelConfig, OpenStackProviderConfig
 from trellis.providers.deletion import delete_port, delete_server, delete_volume
 from trellis.providers.floating import FloatingIps, ports_left_behind
-from trellis.providers.inventory import Resolved, Resolver
+from trellis.providers.inventory import Resolved, Resolver, boots_from_volume
 from trellis.providers.limits import read_limits
+from trellis.providers.lookup import choose_flavor
 from trellis.providers.networks import NetworkFacts, read_networks
 from trellis.providers.readiness import after_active
 from trellis.providers.rows import (
@@ -43,6 +45,7 @@ from trellis.providers.rows import (
     state_of,
     tag_of,
 )
+from trellis.providers.spread import TAG_NETWORK, NetworkSpread
 from trellis.providers.volumes import Volumes
 from trellis.spi.provider import (
     Capability,
@@ -95,8 +98,9 @@ class OpenStackProvider:
         if quirks is not None:
             self.quirks = quirks
         self.compute = Compute(session, self.quirks.compute_microversion, config.api_timeout)
-        self.network = Network(session, config.api_timeout)
-        self.image = Image(session, config.api_timeout)
+        self.network = Network(session, config.api_timeout, self.quirks.lacks_quota_details)
+        images = NovaImages if self.quirks.reads_images_through_nova else Image
+        self.image = images(session, config.api_timeout)
         self._home: tuple[SessionHome, Home] | None = None
         self._facts: NetworkFacts | None = None
         self._reading = trio.Lock()
@@ -105,11 +109,20 @@ class OpenStackProvider:
         self._lists_in_full = self.quirks.ignores_changes_since
         self._stamps: dict[str, str] = {}
         self._stamps_before: dict[str, str] = {}
-        may_lie = self.quirks.floating_ip_delete_may_lie
-        self._floating = FloatingIps(self.network, session.cloud, may_lie)
+        self._floating = FloatingIps(
+            self.network,
+            session.cloud,
+            delete_may_lie=self.quirks.floating_ip_delete_may_lie,
+            described=not self.quirks.floating_ips_lack_descriptions,
+        )
+        most = self.quirks.servers_per_network
+        self._spread = None if most is None else NetworkSpread(most, session.cloud)
+        usual = self.quirks.boots_from_volume
+        self._volume_boot = usual if usual is not None and usual.holds(session.region) else None
+        labels = [label for pool in config.pools for label in pool.labels]
         self.volumes = Volumes(
             BlockStorage(session, config.api_timeout),
-            any(label.boot_from_volume for pool in config.pools for label in pool.labels),
+            any(boots_from_volume(label, self._volume_boot) for label in labels),
             config.name,
         )
         capabilities = set()
@@ -154,6 +167,8 @@ class OpenStackProvider:
             facts=facts,
             deployment=self.deployment,
             project_id=home.project_id,
+            select_flavor=self.select_flavor,
+            volume_boot=self._volume_boot,
             lacks_volumes=self.volumes.lacking,
         )
         await resolver.run()
@@ -164,6 +179,19 @@ class OpenStackProvider:
             home=home,
         )
 
+    def select_flavor(self, label: OpenStackLabelConfig, flavors: Sequence[FlavorRow]) -> FlavorRow:
+        """The flavor of a label: by its exact name, or the smallest with ``min-ram``. A hook.
+
+        Raises:
+            MissingError: there is none; the text says what comes near.
+        """
+        return choose_flavor(
+            flavors,
+            name=label.flavor_name,
+            min_ram=label.min_ram,
+            passed_over=self.quirks.passed_over_flavors,
+        )
+
     async def limits(self) -> QuotaReading:
         """Nova's limits, neutron's quota, and cinder's where volumes are wanted."""
         network = None if self.quirks.lacks_neutron else self.network
@@ -172,8 +200,19 @@ class OpenStackProvider:
         reading = await read_limits(self.compute, network, storage, project_id)
         if self.quirks.miscounts_use:
             # Ours are on record, and what others use the cloud's refusals teach.
-            return attrs.evolve(reading, used=Resources())
-        return reading
+            reading = attrs.evolve(reading, used=Resources())
+        return reading if self._spread is None else self._within_networks(reading)
+
+    def _within_networks(self, reading: QuotaReading) -> QuotaReading:
+        """The same quota, of no more servers than the networks of all labels together carry."""
+        found = [resolved.networks for resolved in (self._found or {}).values()]
+        if self._spread is None or not found or not all(found):
+            return reading
+        carried = self._spread.most * len({id for networks in found for id in networks})
+        limits = reading.limits
+        if limits.instances is not None and limits.instances <= carried:
+            return reading
+        return attrs.evolve(reading, limits=attrs.evolve(limits, instances=carried))
 
     async def _network_facts(self) -> NetworkFacts:
         """What is known of the networks, read at the first need and with each inventory."""
@@ -200,17 +239,47 @@ class OpenStackProvider:
     # -------------------------------------------------------------------------- making
 
     async def create_turn(self) -> None:
-        """Wait for the turn of one ``POST /servers`` and take it."""
+        """Wait for the turn of one ``POST /servers`` and take it.
+
+        Where servers are spread over networks, those there are listed once before the first.
+        """
+        if self._spread is not None:
+            await self._look_at_networks(self._spread)
         await self.session.turn("compute", Verb.CREATE)
 
     async def create(self, intent: LaunchIntent) -> str:
         """Send the one POST that makes a server and return its id; its turn was taken before."""
         resolved = await self._resolved(intent)
-        request = self.server_request(intent, resolved)
-        server_id = await self.compute.create_server(request, turn_taken=True)
+        if self._spread is not None and resolved.networks:
+            server_id = await self._create_on_one(intent, resolved, self._spread)
+        else:
+            request = self.server_request(intent, resolved)
+            server_id = await self.compute.create_server(request, turn_taken=True)
         if resolved.offer.shape.resources.floating_ips:
             self._floating.server_made(server_id)
         return server_id
+
+    async def _create_on_one(
+        self, intent: LaunchIntent, resolved: Resolved, spread: NetworkSpread
+    ) -> str:
+        """Make the server on one of its networks, and write into it on which."""
+        await self._look_at_networks(spread)
+        names = {row.id: row.name for row in (await self._network_facts()).networks}
+        with spread.one_of(resolved.networks, names) as network:
+            request = self.server_request(intent, attrs.evolve(resolved, networks=(network,)))
+            tagged = {**request.metadata, TAG_NETWORK: network}
+            request = attrs.evolve(request, metadata=tagged)
+            server_id = await self.compute.create_server(request, turn_taken=True)
+            spread.made(server_id, network)
+        return server_id
+
+    async def _look_at_networks(self, spread: NetworkSpread) -> None:
+        """Learn which servers are on which network, unless a list has shown it already."""
+        if spread.known:
+            return
+        async with self._reading:
+            if not spread.known:
+                spread.saw(await self.compute.servers(), full=True)
 
     async def _resolved(self, intent: LaunchIntent) -> Resolved:
         if self._found is None:
@@ -277,7 +346,7 @@ class OpenStackProvider:
         try:
             row = await self._at_home(lambda: self.compute.server(external_id))
         except NotFoundError:
-            self._floating.server_gone(external_id)
+            self._server_gone(external_id)
             return Instance(external_id=external_id, name="", state=InstanceState.GONE)
         return self.interpret_server(row, facts)
 
@@ -303,6 +372,8 @@ class OpenStackProvider:
             self._lists_in_full = True
             log.warning("changes_since_ignored", provider=self.config.name)
         full = asked is None or self._lists_in_full
+        if self._spread is not None:
+            self._spread.saw(rows, full=full)
         return Listing(
             instances=tuple([self.interpret_server(row, facts) for row in rows]),
             newest=self._newest_change(rows, full=full) or since,
@@ -332,7 +403,7 @@ class OpenStackProvider:
         """
         state, tag = state_of(row), tag_of(row)
         if state is InstanceState.GONE:
-            self._floating.server_gone(row.id)
+            self._server_gone(row.id)
         if tag is None or state is InstanceState.GONE:
             name, updated = row.name or "", row.updated or ""
             return Instance(external_id=row.id, name=name, state=state, tag=tag, updated=updated)
@@ -397,8 +468,17 @@ class OpenStackProvider:
         volumes = await self.volumes.leftovers()
         if self.quirks.lacks_neutron or not (await self._network_facts()).usable:
             return volumes
-        floating = () if self.quirks.gives_public_addresses else await self._floating.leftovers()
+        floating: tuple[Leftover, ...] = ()
+        if not self.quirks.gives_public_addresses:
+            floating = await self._floating.leftovers(await self._owners())
         return (*floating, *await ports_left_behind(self.network), *volumes)
+
+    async def _owners(self) -> Mapping[str, Tag]:
+        """The tags of servers, where floating IPs carry none and are known by their server's."""
+        if self._floating.described:
+            return {}
+        tags = ((row.id, tag_of(row)) for row in await self.compute.servers())
+        return {id: tag for id, tag in tags if tag is not None}
 
     async def delete_step(self, resource: Resource, tag: Tag) -> Gone:
         """Tell the cloud to delete one thing, or see that it is gone.
@@ -416,7 +496,7 @@ class OpenStackProvider:
             case ResourceKind.FLOATING_IP if external_id is not None:
                 return await self._at_home(lambda: self._floating.delete(external_id))
             case ResourceKind.FLOATING_IP:
-                return await self._at_home(lambda: self._floating.delete_of(tag))
+                return await self._at_home(lambda: self._delete_floating_of(tag))
             case ResourceKind.PORT if external_id is not None:
                 return await self._at_home(lambda: delete_port(self.network, external_id))
             case ResourceKind.VOLUME if external_id is not None:
@@ -432,8 +512,17 @@ class OpenStackProvider:
     async def _delete_server(self, server_id: str) -> Gone:
         gone = await delete_server(self.compute, server_id)
         if gone is Gone.DONE:
-            self._floating.server_gone(server_id)
+            self._server_gone(server_id)
         return gone
+
+    def _server_gone(self, server_id: str) -> None:
+        self._floating.server_gone(server_id)
+        if self._spread is not None:
+            self._spread.gone(server_id)
+
+    async def _delete_floating_of(self, tag: Tag) -> Gone:
+        owners = await self._owners()
+        return await self._floating.delete_of(tag, [id for id in owners if owners[id] == tag])
 
     async def _at_home(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make calls whose *not found* counts only if the project stayed the same meanwhile.

@@ -6,7 +6,7 @@ from trellis.providers.config import OpenStackProviderConfig
 from trellis.providers.openstack import OpenStackProvider, make_provider
 from trellis.spi.config import with_defaults
 from trellis.spi.hooks import hookimpl
-from trellis.spi.registry import ProviderRegistry
+from trellis.spi.registry import ProviderContext, ProviderRegistry
 
 
 @hookimpl
@@ -15,18 +15,32 @@ def trellis_register_providers(register: ProviderRegistry) -> None:
     register.add("openstack", make_provider, OpenStackProviderConfig)
 
 
-def register_profile(register: ProviderRegistry, profile: CloudProfile) -> None:
-    """Register the stock provider under a profile's name, with its quirks and defaults.
+def register_profile(
+    register: ProviderRegistry,
+    profile: CloudProfile,
+    provider: type[OpenStackProvider] = OpenStackProvider,
+) -> None:
+    """Register a provider under a profile's name, with its quirks and defaults.
+
+    Args:
+        register: what the hook was given.
+        profile: the cloud's.
+        provider: the class with the methods of the profile's hooks; stock has none.
 
     Raises:
         PluginError: the profile lacks something, or overrides a method: that takes a class.
     """
-    if faults := profile.faults(OpenStackProvider, OpenStackProviderConfig):
-        raise PluginError(f"profile {profile.name!r} cannot be used: {'; '.join(faults)}")
-    if hooks := [quirk.name for quirk in profile.quirks if quirk.name.startswith("hook.")]:
+    hooks = [quirk.name for quirk in profile.quirks if quirk.name.startswith("hook.")]
+    if hooks and provider is OpenStackProvider:
         raise PluginError(
             f"profile {profile.name!r} overrides {', '.join(hooks)}: register a provider class"
         )
+    if faults := profile.faults(provider, OpenStackProviderConfig):
+        raise PluginError(f"profile {profile.name!r} cannot be used: {'; '.join(faults)}")
+
+    def make(config: OpenStackProviderConfig, context: ProviderContext) -> OpenStackProvider:
+        return provider(config, context.session, context.deployment, quirks=profile.settings)
+
     name = "".join(part.capitalize() for part in profile.name.split("-"))
     configuration = with_defaults(OpenStackProviderConfig, f"{name}Config", profile.defaults)
-    register.add(profile.name, make_provider, configuration, profile=profile)
+    register.add(profile.name, make, configuration, profile=profile)

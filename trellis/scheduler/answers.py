@@ -45,7 +45,7 @@ class Fit:
         take: idle nodes by their place among the labels.
         slots: the places that are left, and *offers* what to launch for each.
         size: what all of them come to.
-        score: the lowest is the best: launches, fullness of the quota, the provider's name.
+        priority: of the pools that are launched in, the highest number.
     """
 
     provider: str
@@ -54,7 +54,7 @@ class Fit:
     slots: tuple[int, ...]
     offers: tuple[Offer, ...]
     size: Resources
-    score: tuple[int, float, str]
+    priority: int = 100
 
 
 @attrs.frozen

@@ -101,6 +101,8 @@ def _provider_lasting(provider: ProviderView) -> Situation:
 def _pool_lasting(pool: PoolView) -> Situation:
     return (
         pool.name,
+        pool.priority,
+        pool.weight,
         pool.limits,
         pool.ignores_quota,
         tuple(pool.offers.items()),

@@ -1,12 +1,15 @@
 """Where a request can go: all its nodes on one provider and in one zone, or not at all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
 
 from trellis.model.node import Node
 from trellis.model.quota import Resources, total
 from trellis.model.request import NodeRequest
 from trellis.scheduler.answers import Fit, Offered
 from trellis.scheduler.decisions import Launch, Place
+from trellis.scheduler.preference import Preference, priority_of
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import ProviderView, Snapshot
 from trellis.spi.provider import Offer
@@ -63,14 +66,29 @@ def judged(request: NodeRequest, snapshot: Snapshot, room: Room) -> Judged:
     return found
 
 
-def best_place(
-    request: NodeRequest, providers: Judged, snapshot: Snapshot, room: Room
-) -> Fit | dict[str, str]:
-    """The best way to serve *request* now; or, by provider, why there is none.
+@attrs.frozen
+class Choice:
+    """The best way to serve a request, and what it was chosen from.
 
-    Fewest launches first (a ready node beats a new one), then the most quota left.
+    Attributes:
+        rivals: the other ways there were, one a provider.
+        refusals: by provider, why there was none.
     """
-    best: Fit | None = None
+
+    fit: Fit
+    rivals: Sequence[Fit]
+    refusals: Mapping[str, str]
+
+
+def best_place(
+    request: NodeRequest,
+    providers: Judged,
+    snapshot: Snapshot,
+    room: Room,
+    preference: Preference,
+) -> Choice | dict[str, str]:
+    """The best way to serve *request* now; or, by provider, why there is none."""
+    fits: list[Fit] = []
     refusals: dict[str, str] = {}
     tenant, labels = request.ask.tenant, request.ask.labels
     wanted, claims = room.wanted(labels), room.claims
@@ -91,13 +109,17 @@ def best_place(
             refusals[name] = found
         elif too_much := claims.tenant_short(tenant, found.size):
             refusals[name] = too_much
-        elif best is None or found.score < best.score:
-            best = found
-    return best if best is not None else refusals
+        else:
+            fits.append(found)
+    if not fits:
+        return refusals
+    best = fits[0] if len(fits) == 1 else min(fits, key=preference.key)
+    return Choice(best, [fit for fit in fits if fit is not best], refusals)
 
 
-def place_of(request: NodeRequest, fit: Fit) -> Place:
-    """The decision to serve *request* like that."""
+def place_of(request: NodeRequest, choice: Choice, preference: Preference) -> Place:
+    """The decision to serve *request* like that; made before the room for it is taken."""
+    fit = choice.fit
     return Place(
         request=request,
         provider=fit.provider,
@@ -114,7 +136,7 @@ def place_of(request: NodeRequest, fit: Fit) -> Place:
             )
             for slot, offer in zip(fit.slots, fit.offers, strict=True)
         ),
-        reason=f"{fit.provider}: {len(fit.take)} ready, {len(fit.slots)} to launch",
+        reason=preference.words(fit, choice.rivals, choice.refusals),
     )
 
 
@@ -143,7 +165,7 @@ def _fit_on(
             best = len(slots), az, take, chosen
     if best is None:
         return first or reason
-    launches, az, take, chosen = best
+    _, az, take, chosen = best
     return Fit(
         provider=provider.name,
         az=az,
@@ -151,7 +173,7 @@ def _fit_on(
         slots=tuple(slot for slot in range(len(labels)) if slot not in take),
         offers=tuple(chosen),
         size=size_of(take.values(), chosen),
-        score=(launches, room.fullness(provider), provider.name),
+        priority=priority_of(provider, chosen),
     )
 
 

@@ -26,6 +26,7 @@ from trellis.scheduler.decisions import (
 )
 from trellis.scheduler.memory import Memory
 from trellis.scheduler.placement import (
+    Choice,
     Judged,
     best_place,
     judged,
@@ -33,6 +34,7 @@ from trellis.scheduler.placement import (
     place_of,
     size_of,
 )
+from trellis.scheduler.preference import Preference
 from trellis.scheduler.ready import keep_ready
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import (
@@ -63,8 +65,9 @@ def plan(snapshot: Snapshot, memory: Memory | None = None) -> Plan:
     decisions: list[Decision] = list(_drain(snapshot, room))
     for pending in snapshot.pending:
         decisions.extend(_finish(pending, snapshot, room))
-    waits = _serve_queues(snapshot, room, decisions)
-    decisions.extend(keep_ready(snapshot, room))
+    preference = Preference(snapshot, room)
+    waits = _serve_queues(snapshot, room, preference, decisions)
+    decisions.extend(keep_ready(snapshot, room, preference))
     decisions.extend(Retire(node=node, reason="its request is gone") for node in snapshot.orphans)
     return Plan(decisions=tuple(decisions), waits=waits, unserved=room.unserved or len(waits) > 0)
 
@@ -188,7 +191,7 @@ def _doubtful(node: Node, now: float) -> bool:
 
 
 def _serve_queues(
-    snapshot: Snapshot, room: Room, decisions: list[Decision]
+    snapshot: Snapshot, room: Room, preference: Preference, decisions: list[Decision]
 ) -> dict[QueueShape, dict[str, str]]:
     """Place waiting requests, the most urgent first; a queue whose first one waits, waits.
 
@@ -216,10 +219,10 @@ def _serve_queues(
             # Room only becomes less: what was refused one tenant is refused all without limits.
             alike = None if room.claims.is_limited(request.ask.tenant) else shape[:3]
             known = refused.get(alike) if alike is not None else None
-            found: Fit | dict[str, str] = known or {}
+            found: Choice | dict[str, str] = known or {}
             if not found:
                 providers = judged(request, snapshot, room)
-                found = best_place(request, providers, snapshot, room)
+                found = best_place(request, providers, snapshot, room, preference)
                 if isinstance(found, dict):
                     decisions.extend(make_room(request, providers, snapshot, room))
                     if alike is not None:
@@ -229,8 +232,8 @@ def _serve_queues(
                 if snapshot.now - request.created_at >= snapshot.starve_after_s:
                     _keep_room(request, judged(request, snapshot, room), room, reserved)
                 continue
-            _take(request, found, snapshot, room)
-            decisions.append(place_of(request, found))
+            decisions.append(place_of(request, found, preference))
+            _take(request, found.fit, snapshot, room)
         if index + 1 < len(queue):
             heapq.heappush(heads, (order(queue[index + 1]), index + 1, shape))
     return waits

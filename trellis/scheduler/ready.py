@@ -7,6 +7,7 @@ import attrs
 
 from trellis.model.node import Node
 from trellis.scheduler.decisions import Decision, Launch, Retire, Warm
+from trellis.scheduler.preference import Key, Preference
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import ProviderView, Snapshot
 from trellis.spi.provider import Offer
@@ -18,7 +19,7 @@ JITTER = 0.1
 not emptied at once."""
 
 
-def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
+def keep_ready(snapshot: Snapshot, room: Room, preference: Preference) -> Iterator[Decision]:
     """Launch what is missing to ``min-ready``, and delete what is too much or worn out.
 
     What is worn out, by age or by a changed configuration, is replaced first: it serves until
@@ -38,17 +39,19 @@ def keep_ready(snapshot: Snapshot, room: Room) -> Iterator[Decision]:
             for node in free:
                 yield Retire(node=node, reason=f"{owner} offers {label} no longer")
     for label in sorted({*snapshot.min_ready, *shelf}):
-        yield from _keep_label(label, shelf.get(label, []), snapshot, room)
+        yield from _keep_label(label, shelf.get(label, []), snapshot, room, preference)
 
 
-def _keep_label(label: str, idle: list[Node], snapshot: Snapshot, room: Room) -> Iterator[Decision]:
+def _keep_label(
+    label: str, idle: list[Node], snapshot: Snapshot, room: Room, preference: Preference
+) -> Iterator[Decision]:
     wanted = snapshot.min_ready.get(label, 0)
     there = sorted(idle, key=lambda n: (n.ready_at or 0.0, n.id))
     worn = {node.id: why for node in there if (why := _worn(node, snapshot))}
     fresh = [node for node in there if node.id not in worn]
     warming = snapshot.warming.get(label, 0)
     for _ in range(wanted - len(fresh) - warming):
-        launch = _warm(label, snapshot, room)
+        launch = _warm(label, snapshot, room, preference)
         if launch is None:
             room.unserved = True
             break
@@ -104,32 +107,38 @@ def _jitter(node: Node) -> float:
     return JITTER * (zlib.crc32(node.id.encode()) % 1000) / 1000
 
 
-def _warm(label: str, snapshot: Snapshot, room: Room) -> Launch | None:
-    """A launch for the shelf, on the provider with the most room, or None."""
+def _warm(label: str, snapshot: Snapshot, room: Room, preference: Preference) -> Launch | None:
+    """A launch for the shelf, where a request would best be launched, or None."""
     if label in room.contended_labels:
         return None
     open_ones = [
         p for p in snapshot.providers.values() if not p.closed and p.quota not in room.contended
     ]
     wanted = room.wanted((label,))
-    for provider in sorted(open_ones, key=lambda p: (room.fullness(p), p.name)):
+    best: tuple[Key, ProviderView, str | None, Offer] | None = None
+    for provider in open_ones:
         known, about = room.answers(provider).shelf, (provider.name, wanted)
         if about in known:
             found = known[about]
         else:
             found = known[about] = _zone_with_room(provider, label, room)
-        if found is not None:
-            az, offer = found
-            room.take(provider, az, [offer])
-            return Launch(
-                provider=provider.name,
-                offer=offer,
-                az=az,
-                slot=None,
-                replaces=None,
-                reason="to keep some ready",
-            )
-    return None
+        if found is None:
+            continue
+        key = preference.shelf_key(provider, found[1])
+        if best is None or key < best[0]:
+            best = key, provider, *found
+    if best is None:
+        return None
+    _, provider, az, offer = best
+    room.take(provider, az, [offer])
+    return Launch(
+        provider=provider.name,
+        offer=offer,
+        az=az,
+        slot=None,
+        replaces=None,
+        reason="to keep some ready",
+    )
 
 
 def _zone_with_room(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from trellis.model.names import NodeId
 from trellis.model.node import Node
-from trellis.model.quota import UNLIMITED, Resources, total
+from trellis.model.quota import UNLIMITED, Limits, Resources, total
 from trellis.scheduler.answers import Answers, Wanted
 from trellis.scheduler.claims import Claims
 from trellis.scheduler.memory import Memory, Situations
@@ -13,6 +13,8 @@ from trellis.scheduler.snapshot import Held, PoolView, ProviderView, Snapshot
 from trellis.spi.provider import Offer
 
 NOTHING = Resources()
+NOMINAL_ROOM = 1000
+"""Instances that a project without any limit is taken to have room for, so that load is spread."""
 
 
 class Room:
@@ -163,7 +165,7 @@ class Room:
         chosen: Sequence[tuple[PoolView, Offer]],
     ) -> tuple[PoolView, Offer] | str:
         reason = f"no pool offers {label}"
-        for pool in provider.pools:
+        for pool in self._pools_in_order(provider):
             offer = pool.offers.get(label)
             if offer is None:
                 continue
@@ -187,6 +189,22 @@ class Room:
                     continue
             return pool, offer
         return reason
+
+    def _pools_in_order(self, provider: ProviderView) -> Sequence[PoolView]:
+        """Pools as they are to be filled: by priority, by weight if any has one, then as listed."""
+        pools = provider.pools
+        if len(pools) < 2 or all(
+            p.weight is None and p.priority == pools[0].priority for p in pools
+        ):
+            return pools
+        if all(pool.weight is None for pool in pools):
+            return sorted(pools, key=lambda pool: pool.priority)
+
+        def load(pool: PoolView) -> float:
+            weight = 1.0 if pool.weight is None else pool.weight
+            return (self.pool_used(provider, pool).instances + 1) / weight
+
+        return sorted(pools, key=lambda pool: (pool.priority, load(pool)))
 
     def _of_label(self, provider: ProviderView, pool: PoolView, label: str) -> int:
         taken = self._label_taken[provider.name, pool.name, label]
@@ -253,12 +271,41 @@ class Room:
         """How many nodes of ours the zone has, those of this pass included."""
         return provider.zone_nodes.get(az, 0) + self._zone_nodes.get((provider.name, az), 0)
 
-    def fullness(self, provider: ProviderView) -> float:
-        """How full the quota is, 0 to 1: load goes where room is, not by name."""
-        limit = self._quotas[provider.quota].limits.instances
-        if not limit or limit == UNLIMITED:
-            return 0.0
-        return self._quota_used[provider.quota].instances / limit
+    def nodes(self, provider: ProviderView) -> int:
+        """How many nodes of ours the provider has, those of this pass included."""
+        return sum(self.pool_used(provider, pool).instances for pool in provider.pools)
+
+    def fill(self, provider: ProviderView, offers: Sequence[Offer], failed: int = 0) -> float:
+        """How full quota and pools would be with these, 0 to 1, by what is nearest to its limit.
+
+        Args:
+            failed: so many more nodes like these are reckoned with.
+        """
+        quota, used = self._quotas[provider.quota], self._quota_used[provider.quota]
+        if not offers:
+            share = _share(quota.limits, used, NOTHING, 1.0)
+        elif len(offers) == 1:
+            share = self._fill_of(provider, offers[0].pool, offers[0].shape.resources, 1.0 + failed)
+        else:
+            times = 1.0 + failed / len(offers)
+            size = total(offer.shape.resources for offer in offers)
+            counted = any(not _pool(provider, offer.pool).ignores_quota for offer in offers)
+            share = _share(quota.limits, used, size, times) if counted else -1.0
+            for name in dict.fromkeys(offer.pool for offer in offers):
+                of_pool = total(o.shape.resources for o in offers if o.pool == name)
+                share = max(share, self._fill_of(provider, name, of_pool, times))
+        if share >= 0.0:
+            return share
+        return (self.nodes(provider) + len(offers) + failed) / NOMINAL_ROOM
+
+    def _fill_of(self, provider: ProviderView, name: str, size: Resources, times: float) -> float:
+        """The same for what goes into one pool; below 0 where nothing is limited."""
+        pool = _pool(provider, name)
+        share = _share(pool.limits, self.pool_used(provider, pool), size, times)
+        if pool.ignores_quota:
+            return share
+        quota, used = self._quotas[provider.quota], self._quota_used[provider.quota]
+        return max(share, _share(quota.limits, used, size, times))
 
     def fits_without(
         self, provider: ProviderView, offers: Sequence[Offer], gone: Sequence[Node]
@@ -376,6 +423,24 @@ def _too_much_for(pools: Sequence[PoolView], label: str, count: int, wanted: Res
     if None not in most and 0 < (allowed := sum(n or 0 for n in most)) < count:
         return f"the pools together allow {allowed} {label} (max-servers), {count} wanted"
     return ""
+
+
+def _share(limits: Limits, used: Resources, size: Resources, times: float) -> float:
+    """What part of the limit nearest to its end would be used with so many times *size* more.
+
+    Below 0 if none is limited. Only what every node has is looked at: servers, cores, memory.
+    """
+    share = -1.0
+    limit = limits.instances
+    if limit and limit != UNLIMITED:
+        share = (used.instances + size.instances * times) / limit
+    limit = limits.cores
+    if limit and limit != UNLIMITED:
+        share = max(share, (used.cores + size.cores * times) / limit)
+    limit = limits.ram_mib
+    if limit and limit != UNLIMITED:
+        share = max(share, (used.ram_mib + size.ram_mib * times) / limit)
+    return share
 
 
 def _over(pool: PoolView, offer: Offer, az: str | None) -> Iterator[Held]:

@@ -53,10 +53,28 @@ class Held:
 
 
 @attrs.frozen(kw_only=True)
+class Track:
+    """How the launches of a label at a provider have ended lately.
+
+    Attributes:
+        ready: so many became ready.
+        failed: so many did not: they failed, or the cloud refused them.
+        took_s: how long those that became ready took, in the middle of all cases; None while
+            they are too few to tell.
+    """
+
+    ready: int = 0
+    failed: int = 0
+    took_s: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class PoolView:
     """One pool: its own limits, what its nodes use of them, and what it offers.
 
     Attributes:
+        priority: pools with lower numbers are used first.
+        weight: its share of the provider's nodes; None is 1 where another pool has one.
         freeing: the part of what its nodes use that is being deleted.
         missing: labels it is configured for and cannot make now, and why.
         ignores_quota: the cloud's own quota figures are wrong for it and not asked.
@@ -71,6 +89,8 @@ class PoolView:
     limits: Limits
     used: Resources
     offers: Mapping[str, Offer]
+    priority: int = 100
+    weight: float | None = None
     freeing: Resources = attrs.field(factory=Resources)
     missing: Mapping[str, str] = attrs.field(factory=dict)
     ignores_quota: bool = False
@@ -92,6 +112,7 @@ class ProviderView:
         draining: its idle nodes are to be deleted.
         dropped: it is configured no longer, and only ends what it has.
         quota: name of the quota it draws on, which another provider may share.
+        weight: its share of the nodes; None is 1 where another provider has one.
         launches_left: how many more launches may be under way; None is as many as are needed.
         turns_left: how many more creates have their turn soon, as the cloud's rate limit lets them
             through; None is as many as are needed. A set is let in as a whole if its first is.
@@ -103,6 +124,7 @@ class ProviderView:
     quota: str
     launch_retries: int
     pools: Sequence[PoolView]
+    weight: float | None = None
     launches_left: int | None = None
     turns_left: int | None = None
     barred: str = ""
@@ -181,6 +203,8 @@ class Snapshot:
         label_limits: most nodes of a label over all providers, where there is a limit.
         label_used: how many nodes of each label are not proved gone.
         label_freeing: how many of those are being deleted.
+        tracks: how launches have ended lately, by provider and label.
+        tracked_s: so long is lately.
     """
 
     now: float
@@ -200,6 +224,8 @@ class Snapshot:
     label_limits: Mapping[str, int] = attrs.field(factory=dict)
     label_used: Mapping[str, int] = attrs.field(factory=dict)
     label_freeing: Mapping[str, int] = attrs.field(factory=dict)
+    tracks: Mapping[tuple[str, str], Track] = attrs.field(factory=dict)
+    tracked_s: float = 900.0
     starve_after_s: float = 600.0
     recheck_after_s: float = 600.0
 

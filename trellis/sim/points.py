@@ -15,6 +15,9 @@ AT_A_MOMENT: Final = "at a moment"
 UNDER_WAY: Final = "store append, under way"
 """Counted beside the point at which it was killed, where a write had been begun by then."""
 
+LATE_POINTS: Final = ("DELETE network /ports/*, before", "DELETE network /ports/*, after")
+"""Passed minutes after a start only: what cannot carry our tag is deleted after two sightings."""
+
 Passes = Counter[str]
 """How many times each point was passed, or how many kills landed there."""
 

@@ -7,7 +7,10 @@ from typing import Any, Final
 import attrs
 import yaml
 
+from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.clouds import TWINS
 from trellis.sim.scenario import Scenario
+from trellis.sim.twin_file import is_group_of
 
 _ELSEWHERE: Final = frozenset({"name", "configuration", "demand", "more_demand"})
 
@@ -25,11 +28,32 @@ def dumped(scenario: Scenario, *, comment: str = "") -> str:
         if field.name not in _ELSEWHERE
         and getattr(scenario, field.name) != default_of(field, scenario)
     }
+    if "clouds" in written:
+        written["clouds"] = [_cloud(cloud) for cloud in scenario.clouds]
     streams = [_plain(stream) for stream in scenario.streams]
     written["demand"] = streams if len(streams) > 1 else streams[0]
     written["configuration"] = yaml.safe_load(scenario.configuration)
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     return head + yaml.safe_dump(written, sort_keys=False, width=100, allow_unicode=True)
+
+
+def _cloud(cloud: CloudSpec) -> dict[str, Any]:
+    """A cloud; of a twin only what is otherwise than with the real cloud."""
+    if cloud.twin is None:
+        return dict(_plain(cloud))
+    found = _over(cloud, TWINS[cloud.twin]())
+    return {"name": cloud.name, "twin": cloud.twin, **found}
+
+
+def _over(value: Any, base: Any) -> dict[str, Any]:
+    """The keys in which *value* differs from *base*."""
+    found: dict[str, Any] = {}
+    for field in attrs.fields(type(value)):
+        own, under = getattr(value, field.name), getattr(base, field.name)
+        if own != under:
+            is_group = attrs.has(type(own)) and type(own) is type(under) and is_group_of(own)
+            found[_key(field)] = _over(own, under) if is_group else _plain(own)
+    return found
 
 
 def default_of(field: "attrs.Attribute[Any]", owner: object) -> Any:

@@ -15,10 +15,10 @@ from trellis.config.document import Path as KeyPath
 from trellis.config.loading import faults_within, in_order, load, read_tree
 from trellis.config.structure import INVALID, Structurer, near, plain
 from trellis.errors import ConfigError
-from trellis.plugin_host import PluginHost, built_in_plugins
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.demand import DemandSpec, between
 from trellis.sim.demand_file import load_arrivals
+from trellis.sim.entries import types_of
 from trellis.sim.host import HostFaults
 from trellis.sim.only import Only
 from trellis.sim.prices import Prices
@@ -30,7 +30,7 @@ from trellis.sim.scenario_names import (
     prices_faults,
     text_of,
 )
-from trellis.spi.registry import ProviderRegistry
+from trellis.sim.twin_file import name_twins, stock_of, with_twins
 
 _MOST_CLOUDS: Final = 16
 _YEAR_S: Final = 365 * 86_400.0
@@ -167,11 +167,7 @@ def load_clouds(path: Path) -> ServedScenario:
     Raises:
         ConfigError: with every fault that can be seen at once, in the order of the file.
     """
-    tree, faults = read_tree(path)
-    _number_clouds(tree)
-    structurer = Structurer(folder=path.parent)
-    found = structurer.instance(tree, _CloudsFile, ())
-    faults += structurer.faults
+    found, tree, faults = _read(path, _CloudsFile)
     tree.entries.pop("demand", None)
     text = _configuration(tree, path, faults)
     if faults or found is INVALID:
@@ -239,9 +235,16 @@ def as_streams(demand: Demand) -> tuple[DemandSpec, ...]:
 def _read(path: Path, kind: type) -> tuple[Any, Mapping, list[Fault]]:
     tree, faults = read_tree(path)
     _number_clouds(tree)
+    name_twins(tree, faults)
+    if any(fault.path[-1:] == ("twin",) for fault in faults):
+        # Each name that is missing would be one more fault, and the same one.
+        raise ConfigError(in_order(faults, str(path)))
     structurer = Structurer(folder=path.parent)
     found = structurer.instance(tree, kind, ())
-    return found, tree, faults + structurer.faults
+    faults += structurer.faults
+    if found is not INVALID:
+        found = attrs.evolve(found, clouds=with_twins(found.clouds, tree, faults))
+    return found, tree, faults
 
 
 def _with_arrivals(
@@ -288,9 +291,10 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
     settings = tree.get("configuration")
     if isinstance(settings, Mapping):
         where: KeyPath = ("configuration",)
-        faults += faults_within(settings, _builtin_types(), folder=path.parent, path=where)
+        text = yaml.safe_dump(plain(settings), sort_keys=False)
+        faults += faults_within(settings, types_of(text), folder=path.parent, path=where)
         faults += _reference_faults(tree, settings, where)
-        return yaml.safe_dump(plain(settings), sort_keys=False)
+        return text
     if isinstance(settings, Scalar) and isinstance(settings.value, str):
         named = path.parent / settings.value
         if not named.is_file():
@@ -298,7 +302,7 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
             faults.append(Fault(settings.mark, ("configuration",), message))
             return None
         try:
-            load(named, _builtin_types())
+            load(named, types_of(named.read_text(encoding="utf-8-sig", errors="replace")))
         except ConfigError as error:
             raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
         other, _ = read_tree(named)
@@ -337,13 +341,8 @@ def _reference_faults(tree: Mapping, settings: Mapping, where: KeyPath) -> list[
 
 def _region_faults(provider: Mapping, cloud: Mapping, path: KeyPath) -> list[Fault]:
     region, known = provider.get("region-name"), cloud.get("regions")
-    names = plain(known) if isinstance(known, Sequence) else ["RegionOne"]
+    names = plain(known) if isinstance(known, Sequence) else stock_of(cloud).regions
     if isinstance(region, Scalar) and isinstance(region.value, str) and region.value not in names:
         message = f"its cloud has no region {region.value!r}, but {', '.join(map(str, names))}"
         return [Fault(region.mark, (*path, "region-name"), message)]
     return []
-
-
-def _builtin_types() -> ProviderRegistry:
-    """The provider types that come with Trellis; a scenario knows no others."""
-    return PluginHost(built_in_plugins()).providers

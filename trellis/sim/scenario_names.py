@@ -1,18 +1,13 @@
 """Names in a scenario that must stand for something: labels, providers, clouds, flavors."""
 
 from collections.abc import Iterable
-from typing import Final
-
-import attrs
 
 from trellis.config.document import Fault, Mapping, Scalar, Sequence, Tree
 from trellis.config.document import Path as KeyPath
 from trellis.config.structure import near
-from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.demand import DEFAULT_LABELS
 from trellis.sim.prices import OTHERS
-
-_FLAVORS: Final = [flavor.name for flavor in attrs.fields(CloudSpec).flavors.default or ()]
+from trellis.sim.twin_file import stock_of
 
 
 def demand_faults(tree: Mapping, settings: Mapping) -> list[Fault]:
@@ -87,7 +82,8 @@ def prices_faults(tree: Mapping, clouds: Iterable[str | None]) -> list[Fault]:
         spec = next((x for x in mappings(tree.get("clouds")) if text_of(x, "name") == cloud), None)
         if spec is None or not isinstance(entry.value, Mapping):
             continue
-        flavors = [text_of(x, "name") or "" for x in mappings(spec.get("flavors"))] or _FLAVORS
+        flavors = [text_of(x, "name") or "" for x in mappings(spec.get("flavors"))]
+        flavors = flavors or [flavor.name for flavor in stock_of(spec).flavors]
         for flavor, price in entry.value.entries.items():
             if flavor not in (*flavors, OTHERS):
                 message = f"the cloud has no flavor {flavor[:60]!r}{near(flavor, flavors)}"

@@ -28,11 +28,12 @@ from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.truth import LooseView, ServerView
 from trellis.sim.door import Door
+from trellis.sim.entries import cloud_config, types_of
 from trellis.sim.host import Host
 from trellis.sim.mortal import Mortal, MortalLog, living
 from trellis.sim.only import Only
 from trellis.sim.oracle import Violation, judge
-from trellis.sim.points import Passes
+from trellis.sim.points import LATE_POINTS, Passes
 from trellis.sim.report import Report, make_report
 from trellis.sim.requestors import Requestors
 from trellis.sim.scenario import Scenario
@@ -53,8 +54,13 @@ NAMED: Final = 0.7
 """Share of the kills at seams and awaits whose point is chosen by its name."""
 OVERDUE_S: Final = 15.0
 """A kill at a point that is not passed for so long comes at the next seam, then at a moment."""
+MANY_KILLS: Final = 20
+"""Of so many, the last one waits for a point that is passed late only."""
+LATE_S: Final = 600.0
+"""It waits so long."""
 LAST_KILL: Final = 0.9
-"""The last kill comes in this part of the time until the faults end, so that all of them do."""
+"""Kills come in this part of the time until the faults end, so that all of them do; of many, the
+last one may come later."""
 QUIET_S: Final = 660.0
 DOWN_MOSTLY_S: Final = 5.0
 DOWN_AT_MOST_S: Final = 40.0
@@ -130,7 +136,7 @@ def _chance(seed: int, purpose: str) -> Random:
 
 
 def builtin_types() -> ProviderRegistry:
-    """The provider types that come with Trellis; a simulation loads no entry points."""
+    """The provider types that come with Trellis."""
     return PluginHost(built_in_plugins()).providers
 
 
@@ -140,7 +146,7 @@ class _Run:
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self._scenario, self._seed = scenario, seed
         self._only = scenario.only or Only()
-        self._registry = builtin_types()
+        self._registry = types_of(scenario.configuration)
         self._original = self._configuration = self._read_configuration()
         self._changed = trio.Event()
         self._clouds: dict[str, SimCloud] = {}
@@ -333,6 +339,9 @@ class _Run:
         profile: str | None = None,  # noqa: ARG002 - an entry that says all needs none
     ) -> CloudConfig:
         cloud = self._clouds[name]
+        if cloud.spec.twin is not None:
+            password = self._host.password(name)
+            return cloud_config(cloud, self._registry, region or "", password=password)
         credentials = cloud.spec.credentials
         return CloudConfig(
             name=name,
@@ -360,8 +369,15 @@ class _Run:
                 await trio.sleep_until((number + of_this.uniform(0.0, 0.9)) * share_s)
             while (mortal := self._mortal) is None:
                 await self._born.wait()
-            self._appoint(mortal, of_this, STEPS_OF_A_START if at_start else MOST_STEPS)
-            with trio.move_on_after(OVERDUE_S):
+            if MANY_KILLS <= self._scenario.kills == number + 1:
+                # Each start begins the two sightings of a leak anew: with kills so close none
+                # would ever land where leaks are ended.
+                mortal.die_at_seam(of_this.choice(LATE_POINTS), 1)
+                overdue_s = LATE_S
+            else:
+                self._appoint(mortal, of_this, STEPS_OF_A_START if at_start else MOST_STEPS)
+                overdue_s = OVERDUE_S
+            with trio.move_on_after(overdue_s):
                 await mortal.died.wait()
             mortal.die_at_seam(None, 1)
             with trio.move_on_after(OVERDUE_S):

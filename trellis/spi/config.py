@@ -106,6 +106,10 @@ class PoolConfig:
     Attributes:
         name: name of the pool, unique in its provider.
         labels: the labels it offers.
+        priority: pools with lower numbers are used first, whatever their provider, as long as
+            they have room; the provider's if left out.
+        weight: its share of the provider's nodes where several of its pools can take one. Where
+            no pool has one, the first with room is used; where some have, the others count 1.
         max_servers: most servers at a time; no limit if left out, and 0 launches nothing.
         max_cores: most cores at a time.
         max_ram: most memory at a time, in MiB.
@@ -117,6 +121,10 @@ class PoolConfig:
 
     name: str = attrs.field(validator=not_empty, metadata=NOT_OF_THE_NODE)
     labels: tuple[PoolLabelConfig, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    priority: int | None = attrs.field(
+        default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
+    weight: float | None = attrs.field(default=None, validator=above_zero, metadata=NOT_OF_THE_NODE)
     max_servers: int | None = attrs.field(
         default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
     )
@@ -170,6 +178,10 @@ class ProviderConfig:
         cloud: name of the cloud in ``clouds.yaml``.
         region_name: region of the cloud; may be left out where the cloud has only one.
         pools: slices of the provider.
+        priority: providers with lower numbers are used first, as long as they have room.
+        weight: its share of the nodes where several providers of one priority can take a
+            request. Where no provider has one, each is filled in proportion to its room; where
+            some have, the others count 1.
         boot_timeout: longest time from active to answering.
         launch_timeout: longest time of one launch, from the create to ready.
         launch_retries: launches that may fail for one slot of a request before the request is
@@ -186,6 +198,8 @@ class ProviderConfig:
     cloud: str = attrs.field(validator=not_empty)
     region_name: str | None = None
     pools: tuple[PoolConfig, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    priority: int = attrs.field(default=100, validator=at_least(0), metadata=NOT_OF_THE_NODE)
+    weight: float | None = attrs.field(default=None, validator=above_zero, metadata=NOT_OF_THE_NODE)
     boot_timeout: Seconds = attrs.field(
         default=Seconds(120), validator=above_zero, metadata=NOT_OF_THE_NODE
     )

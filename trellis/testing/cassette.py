@@ -58,6 +58,8 @@ class Provenance:
         cloud: which cloud, with the versions of the services that answer.
         date: when, as ``2026-11-23``.
         again: how to record it again.
+        told: how its story is told again, as JSON, where `trellis plugin record` wrote it
+            (`trellis.testing.recording.tell_again`); "" for other cassettes.
     """
 
     story: str
@@ -65,12 +67,14 @@ class Provenance:
     cloud: str
     date: str
     again: str
+    told: str = ""
 
     def as_comment(self) -> str:
         """The lines at the head of the file."""
         return "".join(
             f"# {name}: {' '.join(str(value).split())}\n"
             for name, value in attrs.asdict(self).items()
+            if value or name != "told"
         )
 
 
@@ -82,15 +86,15 @@ def read_provenance(path: Path) -> Provenance:
     """
     found = dict(re.findall(r"^# (\w+): (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE))
     names = [field.name for field in attrs.fields(Provenance)]
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in found and name != "told"]
     if missing:
         raise CassetteError(
             f"{path}: no line '# {missing[0]}: …' at its head. Every cassette says "
-            f"{', '.join(names)}: add it, or record it again."
+            f"{', '.join(names[:-1])}: add it, or record it again."
         )
     if not re.match(r"recorded$|documented\b", found["source"]):
         raise CassetteError(f"{path}: source is {found['source']!r}, not recorded or documented …")
-    return Provenance(**{name: found[name] for name in names})
+    return Provenance(**{name: found[name] for name in names if name in found})
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,7 @@ SCRUBBED: Final = "scrubbed"
 _SECRET_KEYS: Final = frozenset(
     {
         "adminpass", "admin_pass", "apikey", "api_key", "passcode", "password",
-        "original_password", "private_key", "secret", "user_data",
+        "original_password", "private_key", "secret", "secret_key", "secretkey", "user_data",
     }
 )  # fmt: skip
 _TOKEN_HEADERS: Final = frozenset({"x-auth-token", "x-subject-token", "x-storage-token"})
@@ -38,7 +38,7 @@ _SHAPES: Final = {
     # `: "value"` of JSON and `: value` or `:\n - value` of YAML.
     "a value that should be scrubbed": (
         r"(?i)\b(?:adminPass|admin_pass|api_?key|passcode|password|original_password|private_key"
-        r"|secret|user_data|x-auth-token|x-subject-token|x-storage-token|x-service-token"
+        r"|secret(?:_?key)?|user_data|x-auth-token|x-subject-token|x-storage-token|x-service-token"
         r"|authorization|set-cookie)[\"']?\s*:\s*+(?:-\s*+)?+"
         r"(?:[\"'](?!scrubbed)[^\"']|(?!scrubbed|null|true|false)[^\"'\s{[\]},|>])"
     ),

@@ -220,6 +220,13 @@ class ProviderAnswer(Struct, frozen=True, kw_only=True):
     quirks: Annotated[
         tuple[QuirkAnswer, ...], Meta(description="In what its cloud is not stock.")
     ] = ()
+    priority: Annotated[int, Meta(description="Providers with lower numbers are used first.")] = 100
+    weight: Annotated[
+        float | None, Meta(description="Its share of the nodes; null goes by its room.")
+    ] = None
+    lately: Annotated[
+        dict[str, str], Meta(description="How its launches have ended lately, by label.")
+    ] = {}
 
 
 class ProviderPage(Struct, frozen=True):

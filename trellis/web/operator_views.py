@@ -96,6 +96,9 @@ def provider_answer(provider: ProviderStatus) -> ProviderAnswer:
         sweep=provider.sweep,
         api_calls=dict(provider.api_calls),
         quirks=tuple(QuirkAnswer(**attrs.asdict(quirk)) for quirk in provider.quirks),
+        priority=provider.priority,
+        weight=provider.weight,
+        lately=dict(provider.lately),
     )
 
 

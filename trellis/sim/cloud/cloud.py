@@ -215,6 +215,8 @@ class SimCloud:
         service = second if region is not None and second is not None else "?"
         if service in _COMPUTE and self.spec.outages:
             service = _COMPUTE[service][self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
+        if service == "compute" and segments[:2] == ("v2", self._identity.project_id):
+            segments = ("v2.1", *segments[2:])
         return service, segments, region
 
     def _gate(
@@ -232,7 +234,8 @@ class SimCloud:
                     return "(rate limited)", refusal
         if service == "identity":
             return None
-        if region is None or service not in region.apis:
+        dead = service == "network" and self.spec.behaviour.neutron_is_dead
+        if region is None or dead or service not in region.apis:
             if service == _LEFT:
                 self._ledger.struck[OutageKind.MOVED.value] += 1
             return "?", html(404, "Not Found")

@@ -9,6 +9,7 @@ import attrs
 
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.nova import asked_microversion, invalid, object_in, refuse
+from trellis.sim.cloud.nova_images import NovaImageApi
 from trellis.sim.cloud.routes import Call, Table, find, taken_apart
 from trellis.sim.cloud.rows import BASE, HIGHEST, Microversion, links
 from trellis.sim.cloud.server_api import ServerApi
@@ -37,6 +38,7 @@ class Compute:
         self._flavors: dict[bool, Response] = {}
         self._table: Table = {
             **ServerApi(site, servers, self._keypairs).table(),
+            **NovaImageApi(site, servers).table(),
             ("GET", "flavors"): self._list_flavors,
             ("GET", "flavors/detail"): self._list_flavors,
             ("GET", "flavors/*"): self._show_flavor,
@@ -145,13 +147,16 @@ class Compute:
     def _limits(self, _: Call) -> Response:
         quota, usage = self._told_quota(), self._servers.usage
         instances = usage.instances + self._site.faults.quota_stuck
+        cores, ram_mib, behaviour = usage.cores, usage.ram_mib, self._site.spec.behaviour
+        if self._site.spec.behaviour.says_all_used:
+            instances, cores, ram_mib = quota.instances, quota.cores, quota.ram_mib
         absolute = {
             "maxTotalCores": quota.cores,
             "maxPersonality": 5,
             "maxPersonalitySize": 10240,
             "maxTotalInstances": quota.instances,
             "maxTotalKeypairs": quota.keypairs,
-            "maxServerMeta": 128,
+            "maxServerMeta": behaviour.metadata_most or 128,
             "maxImageMeta": 128,
             "maxTotalRAMSize": quota.ram_mib,
             "maxServerGroups": 10,
@@ -159,8 +164,8 @@ class Compute:
             "maxTotalFloatingIps": -1,
             "maxSecurityGroups": -1,
             "maxSecurityGroupRules": -1,
-            "totalRAMUsed": usage.ram_mib,
-            "totalCoresUsed": usage.cores,
+            "totalRAMUsed": ram_mib // 1024 if behaviour.tells_ram_in_gib else ram_mib,
+            "totalCoresUsed": cores,
             "totalInstancesUsed": instances,
             "totalFloatingIpsUsed": 0,
             "totalSecurityGroupsUsed": 0,
@@ -225,6 +230,8 @@ class Compute:
 
     def _zones(self, _: Call) -> Response:
         gone = self._site.faults.zone_gone
+        if self._site.spec.behaviour.lacks_zones:
+            raise RefusalError(page_not_found())
         zones = [zone for zone in self._site.spec.zones if zone not in gone]
         if len(zones) < len(self._site.spec.zones):
             self._site.strike("zone-gone")

@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 from trellis.sim.cloud.bodies import object_of
 from trellis.sim.cloud.identity_v2 import IdentityV2
 from trellis.sim.cloud.ledger import Ledger
+from trellis.sim.cloud.older_products import with_older_products
 from trellis.sim.cloud.site import uuid_of
 from trellis.sim.cloud.spec import CloudSpec, IdentityVersions, OutageKind
 from trellis.sim.cloud.timeline import Timeline
@@ -35,9 +36,15 @@ class Identity:
         self._tokens = Tokens(timeline, ledger, random)
         self._password = spec.credentials.password
         self.user_id = uuid_of(random).replace("-", "")
-        self.project_id = uuid_of(random).replace("-", "")
+        drawn = uuid_of(random).replace("-", "")
+        self.project_id = spec.behaviour.tenant or drawn
         self._ids = uuid_of(random)
         self._catalogs = (self._make_catalog("compute"), self._make_catalog(MOVED_COMPUTE))
+        if spec.behaviour.shows_older_products:
+            here, moved = (
+                with_older_products(catalog, root, self.project_id) for catalog in self._catalogs
+            )
+            self._catalogs = (here, moved)
         self._v2 = IdentityV2(
             timeline,
             self._tokens,
@@ -60,6 +67,22 @@ class Identity:
     def set_password(self, password: str) -> None:
         """Change the password; tokens given out stay good."""
         self._password = password
+
+    @property
+    def _domain(self) -> dict[str, str]:
+        """The domain of the user and his projects."""
+        name = self.spec.credentials.user_domain
+        return {"id": "default" if name == "Default" else self._id(name), "name": name}
+
+    def _is_in_domain(self, named: Any) -> bool:
+        """Whether a user or a project is looked for where ours are."""
+        domain = object_of(named, "domain")
+        if not domain:
+            return True  # it was named by its id
+        return (
+            domain.get("id") == self._domain["id"]
+            or str(domain.get("name", "")).lower() == self._domain["name"].lower()
+        )
 
     def refusal(self) -> Response:
         """The 401 of Keystone itself, and of the token check before Nova and Neutron."""
@@ -97,15 +120,20 @@ class Identity:
             case "GET", ("v3", "auth", "catalog"):
                 return "/v3/auth/catalog", answer(200, {"catalog": self._catalog})
             case "GET", ("v3", "auth", "projects"):
-                project = {"id": self._present_project, "name": self.spec.credentials.project}
-                project |= {"domain_id": "default"}
-                listed = {"projects": [{**project, "enabled": True, "is_domain": False}]}
+                listed = {"projects": self._projects()}
                 return "/v3/auth/projects", answer(200, listed)
             case "GET", ("v3", "projects", _):
                 message = "You are not authorized to perform the requested action: "
                 message += "identity:get_project."
                 return "/v3/projects/*", keystone_error(403, message, "Forbidden")
         return "/?", _not_found()
+
+    def _projects(self) -> list[dict[str, Any]]:
+        """The user's projects; the one he works in comes last."""
+        others = [(self._id(name), name) for name in self.spec.behaviour.other_projects]
+        ours = (self._present_project, self.spec.credentials.project)
+        domain = {"domain_id": self._domain["id"], "enabled": True, "is_domain": False}
+        return [{"id": id, "name": name, **domain} for id, name in (*others, ours)]
 
     def _versions(self) -> Response:
         """The list of what there is; its Location is the newest."""
@@ -144,6 +172,11 @@ class Identity:
     def _check_password(self, user: dict[str, Any]) -> Response | None:
         mine = self.spec.credentials
         named = user.get("name") == mine.username or user.get("id") == self.user_id
+        if "id" not in user and not object_of(user, "domain"):
+            message = "Expecting to find domain in user. The server could not comply with the "
+            message += "request since it is either malformed or otherwise incorrect."
+            return keystone_error(400, message, "Bad Request")
+        named = named and self._is_in_domain(user) and not self.spec.behaviour.is_disabled
         return None if named and user.get("password") == self._password else self.refusal()
 
     def _check_application_credential(self, given: dict[str, Any]) -> Response | None:
@@ -158,7 +191,8 @@ class Identity:
     def _is_our_project(self, scope: Any) -> bool:
         project = object_of(scope, "project")
         name = self.spec.credentials.project
-        return project.get("id") == self.project_id or project.get("name") == name
+        by_name = project.get("name") == name and self._is_in_domain(project)
+        return project.get("id") == self.project_id or by_name
 
     def _issue(self, methods: list[str], scoped: bool) -> Response:
         token = self._tokens.issue(self.spec, methods, scoped=scoped)
@@ -177,7 +211,7 @@ class Identity:
         return shown.with_headers(X_Subject_Token=subject, Vary="X-Auth-Token")
 
     def _shown(self, token: Token) -> dict[str, Any]:
-        mine, domain = self.spec.credentials, {"id": "default", "name": "Default"}
+        mine, domain = self.spec.credentials, self._domain
         stamp = self._timeline.long_stamp
         shown: dict[str, Any] = {
             "methods": token.methods,
@@ -220,7 +254,15 @@ class Identity:
 
     @property
     def _catalog(self) -> list[dict[str, Any]]:
-        return self._catalogs[self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
+        catalog = self._catalogs[self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
+        hidden = self.spec.behaviour.regions_not_activated
+        if not hidden:
+            return catalog
+        return [
+            service
+            | {"endpoints": [row for row in service["endpoints"] if row["region"] not in hidden]}
+            for service in catalog
+        ]
 
     @property
     def _present_project(self) -> str:

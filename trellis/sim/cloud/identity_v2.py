@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from trellis.sim.cloud.bodies import text_of
+from trellis.sim.cloud.hp_catalog import hp_catalog
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.cloud.timeline import Timeline
 from trellis.sim.cloud.tokens import Token, Tokens
@@ -79,6 +80,9 @@ class IdentityV2:
         auth = (json_object(request) or {}).get("auth")
         if not isinstance(auth, dict):
             return keystone_error(400, _NO_AUTH, "Bad Request")
+        if spec.behaviour.is_disabled:
+            shown = {"code": 403, "message": "User is disabled"}
+            return answer(403, {"userDisabled": shown})
         known = self._checked(auth, spec, password)
         if isinstance(known, Response):
             return known
@@ -87,6 +91,8 @@ class IdentityV2:
         ours = tenant_id in ("", self._project_id) and tenant_name in ("", spec.credentials.project)
         if not known or not ours:
             return _refusal()
+        if spec.behaviour.asks_second_factor and "passwordCredentials" in auth:
+            return _second_factor()
         scoped = bool(asked) or spec.behaviour.scopes_unasked
         return self._issued(self._tokens.issue(spec, ["password"], scoped=scoped), spec)
 
@@ -116,12 +122,14 @@ class IdentityV2:
             "issued_at": self._timeline.long_stamp(token.issued) + "Z",
             "audit_ids": [token.audit_id],
         }
+        if spec.behaviour.hides_issue:
+            del shown["issued_at"]
         roles = [{"name": "member"}] if token.scoped else []
         if token.scoped:
             shown["tenant"] = self._tenant(spec)
         access = {
             "token": shown,
-            "serviceCatalog": self._old_catalog() if token.scoped else [],
+            "serviceCatalog": self._shown_catalog(spec, scoped=token.scoped),
             "user": {
                 "id": self._user_id,
                 "name": spec.credentials.username,
@@ -137,6 +145,12 @@ class IdentityV2:
     def _project_id(self) -> str:
         return self._present_project()
 
+    def _shown_catalog(self, spec: CloudSpec, *, scoped: bool) -> Any:
+        if not scoped:
+            return {} if spec.behaviour.empty_catalog_is_object else []
+        catalog = self._old_catalog()
+        return hp_catalog(catalog, self._root) if spec.behaviour.has_hp_catalog else catalog
+
     def _old_catalog(self) -> list[dict[str, Any]]:
         project_id = self._project_id
         return [_old_service(service, project_id) for service in self._catalog()]
@@ -144,6 +158,14 @@ class IdentityV2:
     def _tenant(self, spec: CloudSpec) -> dict[str, Any]:
         name = spec.credentials.project
         return {"id": self._project_id, "name": name, "enabled": True, "description": ""}
+
+
+def _second_factor() -> Response:
+    """What a right password is answered with where a second factor is wanted (Rackspace)."""
+    message = "Additional authentication credentials required."
+    asked = answer(401, {"unauthorized": {"code": 401, "message": message}})
+    session = "OS-MF sessionId='SIMSESSION0001', factor='PASSCODE'"
+    return asked.with_headers(WWW_Authenticate=session)
 
 
 def _refusal() -> Response:
@@ -160,6 +182,9 @@ def _old_service(service: dict[str, Any], project_id: str) -> dict[str, Any]:
         )
         row[f"{endpoint['interface']}URL"] = endpoint["url"]
     rows = [{**row, "adminURL": row["publicURL"]} for row in regions.values()]
+    for row in rows:
+        if not row["region"]:
+            del row["region"]
     return {
         "type": service["type"],
         "name": service["name"],

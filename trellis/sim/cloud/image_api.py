@@ -20,6 +20,9 @@ from trellis.sim.cloud.wire import (
 
 _SIZE: Final = 1_048_576
 _FILTERS: Final = ("name", "id", "status", "visibility", "owner")
+_FORMATS: Final = (
+    "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop",
+)  # fmt: skip
 _NO_TOKEN: Final = (
     "This server could not verify that you are authorized to access the document you requested. "
     "Either you supplied the wrong credentials (e.g., bad password), or your browser does not "
@@ -36,6 +39,8 @@ class ImageApi:
         self._table: Table = {
             ("GET", "images"): self._list,
             ("GET", "images/*"): self._show,
+            ("GET", "schemas/image"): _schema,
+            ("GET", "info/import"): _import_info,
         }
 
     def without_token(self, refusal: Response) -> Response:
@@ -55,6 +60,8 @@ class ImageApi:
 
     def handle(self, request: Request, segments: tuple[str, ...]) -> tuple[str, Response]:
         """Answer a call below ``/image``, with a good token; returns its kind too."""
+        if self._site.spec.behaviour.speaks_glance_v1:
+            return "?", self._only_v1()
         kind, handler = find(self._table, request.method, segments[1:])
         if segments[:1] != ("v2",) or handler is None:
             return "?", page_not_found()
@@ -62,6 +69,15 @@ class ImageApi:
             return f"/{kind}", handler(taken_apart(request, segments[1:]))
         except RefusalError as refusal:
             return f"/{kind}", refusal.response
+
+    def _only_v1(self) -> Response:
+        """Glance's answer to a version that it does not have: those that there are."""
+        link = [{"rel": "self", "href": self._site.url("image", "/v1/")}]
+        rows = [
+            {"id": f"v1.{n}", "status": "CURRENT" if n else "SUPPORTED", "links": link}
+            for n in (1, 0)
+        ]
+        return answer(300, {"versions": rows})
 
     def _list(self, call: Call) -> Response:
         gone = self._site.faults.image_gone
@@ -118,3 +134,22 @@ class ImageApi:
         if there:
             row["stores"] = "local"
         return row
+
+
+def _schema(_call: Call) -> Response:
+    """What an image may have, as far as anybody asks: the formats of disks."""
+    formats = {
+        "type": ["null", "string"],
+        "description": "Format of the disk",
+        "enum": [None, *_FORMATS],
+    }
+    return answer(200, {"name": "image", "properties": {"disk_format": formats}})
+
+
+def _import_info(_call: Call) -> Response:
+    methods = {
+        "description": "Import methods available.",
+        "type": "array",
+        "value": ["glance-direct", "web-download"],
+    }
+    return answer(200, {"import-methods": methods})

@@ -56,6 +56,8 @@ class FloatingIp:
     updated: float
     port: Port | None = None
     revision: int = 0
+    shown_at: float = 0.0
+    """Nova does not know of it before."""
 
 
 class NoAddressLeftError(Exception):
@@ -86,8 +88,9 @@ class Network:
         self.security_group_id = site.new_id()
         block = site.spec.number * 4 + site.number
         for spec, cidr in zip(site.spec.networks, cidrs_of(site.spec, site.number), strict=True):
+            drawn = site.new_id()
             net = Net(
-                id=site.new_id(),
+                id=spec.id or drawn,
                 subnet_id=site.new_id(),
                 subnet6_id=site.new_id(),
                 spec=spec,
@@ -149,7 +152,7 @@ class Network:
             self.ports_of.setdefault(device_id, []).append(port)
             if net.spec.external or net.spec.reachable:
                 self.device_at[port.ipv4] = device_id
-                if port.ipv6 is not None:
+                if port.ipv6 is not None and not site.spec.behaviour.shows_dead_ipv6:
                     self.device_at[port.ipv6] = device_id
         else:
             site.note(What.PORT_CREATED, id=port.id, name=name, who=who, detail=description)
@@ -225,6 +228,8 @@ class Network:
         self.device_at.pop(floating_ip.address, None)
         if before is not None:
             before.floating.remove(floating_ip)
+        late_s = self._site.spec.behaviour.floating_shown_after_s if port is not None else 0.0
+        floating_ip.shown_at = self._site.now + late_s
         if port is not None:
             port.floating.append(floating_ip)
             if port.device_id:
@@ -232,6 +237,8 @@ class Network:
         for touched in (before, port):
             if touched is not None and touched.device_id and not quiet:
                 self._on_change(touched.device_id)
+                if late_s > 0.0:
+                    self._site.timeline.after(late_s, self._on_change, touched.device_id)
 
     def delete_floating_ip(self, floating_ip: FloatingIp, by: str) -> None:
         """Release a floating IP."""
@@ -259,14 +266,35 @@ class Network:
             rows.append(_address(4, port.ipv4, "fixed", port.mac))
             if port.ipv6 is not None:
                 rows.append(_address(6, port.ipv6, "fixed", port.mac))
-            rows.extend(_address(4, ip.address, "floating", port.mac) for ip in port.floating)
+            rows.extend(
+                _address(4, ip.address, "floating", port.mac)
+                for ip in port.floating
+                if ip.shown_at <= self._site.now
+            )
+        if self._site.spec.behaviour.shows_plain_addresses:
+            return {name: [_plain(row) for row in rows] for name, rows in shown.items()}
         return shown
+
+    def carries_too_many(self, device_id: str) -> bool:
+        """Whether a network of this server has more servers than it carries."""
+        most = self._site.spec.behaviour.network_carries
+        if most is None:
+            return False
+        nets = [port.net for port in self.ports_of.get(device_id, ())]
+        return any(
+            sum(port.net is net and bool(port.device_id) for port in self.ports.values()) > most
+            for net in nets
+        )
 
 
 def _beside(ipv4: str, prefix: str) -> str:
     """The IPv6 address that goes with an IPv4 one."""
     low = int(ipaddress.IPv4Address(ipv4)) & 0xFFFF
     return str(ipaddress.IPv6Address(f"{prefix}{low:x}"))
+
+
+def _plain(address: dict[str, Any]) -> dict[str, Any]:
+    return {"version": address["version"], "addr": address["addr"]}
 
 
 def _address(version: int, address: str, kind: str, mac: str) -> dict[str, Any]:

@@ -174,6 +174,10 @@ class NetworkApi:
 
     def _quota(self, call: Call) -> Response:
         network, quota = self._network, self._site.quota
+        detailed = call.segments[-1] == "details"
+        if detailed and self._site.spec.behaviour.lacks_quota_details:
+            message = "The resource could not be found."
+            raise RefusalError(neutron_error(404, "HTTPNotFound", message))
         limits = {
             "network": (100, len(network.nets)),
             "subnet": (100, len(network.nets)),
@@ -185,7 +189,6 @@ class NetworkApi:
             "security_group": (10, 1),
             "security_group_rule": (100, 0),
         }
-        detailed = call.segments[-1] == "details"
         rows = {
             name: {"limit": limit, "used": used, "reserved": 0} if detailed else limit
             for name, (limit, used) in limits.items()
@@ -235,10 +238,16 @@ class NetworkApi:
 
     def _list_floating_ips(self, call: Call) -> Response:
         rows = [self._rows.floating_ip(ip) for ip in self._network.floating_ips.values()]
-        return answer(200, {"floatingips": _filtered(rows, call.query)})
+        query = dict(call.query)
+        if self._site.spec.behaviour.floating_ips_lack_descriptions:
+            query.pop("description", None)
+        return answer(200, {"floatingips": _filtered(rows, query)})
 
     def _create_floating_ip(self, call: Call) -> Response:
         wanted = _object_in(call, "floatingip")
+        if "description" in wanted and self._site.spec.behaviour.floating_ips_lack_descriptions:
+            message = "Unrecognized attribute(s) 'description'"
+            raise RefusalError(neutron_error(400, "HTTPBadRequest", message))
         net = self._known_net(str(wanted.get("floating_network_id")))
         if not net.spec.external:
             message = f"Bad floatingip request: Network {net.id} is not a valid external network."

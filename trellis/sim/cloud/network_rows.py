@@ -104,7 +104,7 @@ class NetworkRows:
                 "device_id": port.device_id,
                 "device_owner": port.device_owner,
             }
-        return {
+        row = {
             "id": floating_ip.id,
             **self.owner(),
             "floating_ip_address": floating_ip.address,
@@ -117,6 +117,9 @@ class NetworkRows:
             "port_details": details,
             **self.history(floating_ip.created, floating_ip.updated, floating_ip.revision),
         }
+        if self._site.spec.behaviour.floating_ips_lack_descriptions:
+            del row["description"]
+        return row
 
     def owner(self, *, foreign: bool = False) -> dict[str, str]:
         """Whose it is: the project, or the cloud itself."""

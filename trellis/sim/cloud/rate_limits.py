@@ -2,6 +2,7 @@
 
 import email.utils
 import math
+from datetime import UTC, datetime
 from typing import Final
 
 from trellis.sim.cloud.spec import RateLimit, RetryAfter
@@ -64,6 +65,8 @@ class Bucket:
             return None
         self._refusals += 1
         wait = math.ceil((1.0 - self._level) * limit.per_s / limit.calls)
+        if limit.tells_at:
+            return _come_again(limit, utc + wait)
         refused = _too_many(limit, self._said(wait, utc))
         return refused.with_headers(Date=_date(utc)) if limit.says is RetryAfter.DATE else refused
 
@@ -89,6 +92,14 @@ class Bucket:
 
 def _date(utc: float) -> str:
     return email.utils.formatdate(utc, usegmt=True)
+
+
+def _come_again(limit: RateLimit, at: float) -> Response:
+    """Rackspace's: the time at which to come again is in the body alone, in one of two ways."""
+    moment = datetime.fromtimestamp(math.ceil(at), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    over = {"code": limit.status, "message": "OverLimit Retry...", "details": "Error Details..."}
+    zone = "Z" if limit.tells_at == "retryAt" else " UTC"
+    return answer(limit.status, {"overLimit": over | {limit.tells_at: moment + zone}})
 
 
 def _too_many(limit: RateLimit, said: str) -> Response:

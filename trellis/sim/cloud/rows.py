@@ -50,7 +50,7 @@ def detail(site: Site, server: Server, look: Revision, version: Microversion) ->
     """The whole server."""
     stamp = site.timeline.stamp
     row: dict[str, Any] = {
-        "accessIPv4": "",
+        "accessIPv4": server.access_ipv4,
         "accessIPv6": "",
         "addresses": look.addresses,
         "created": stamp(server.created),
@@ -74,7 +74,7 @@ def detail(site: Site, server: Server, look: Revision, version: Microversion) ->
     launched, ended = server.launched, server.ended
     long_stamp = site.timeline.long_stamp
     row |= {
-        "OS-EXT-AZ:availability_zone": server.zone if _on_host(look) else "",
+        "OS-EXT-AZ:availability_zone": _zone(site, server) if _on_host(look) else "",
         "config_drive": "True" if server.config_drive else "",
         "key_name": server.key_name,
         "OS-SRV-USG:launched_at": None if launched is None else long_stamp(launched),
@@ -87,6 +87,10 @@ def detail(site: Site, server: Server, look: Revision, version: Microversion) ->
     if _on_host(look):
         row["security_groups"] = [{"name": "default"}]
     return row | _later_fields(server, version)
+
+
+def _zone(site: Site, server: Server) -> str:
+    return "" if site.spec.behaviour.lacks_zones else server.zone
 
 
 def _on_host(look: Revision) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Container
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from trellis.sim.cloud.ledger import What
@@ -21,7 +22,7 @@ from trellis.sim.cloud.rows import Microversion, links
 from trellis.sim.cloud.server_state import Flavor, Image
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
-from trellis.sim.cloud.wire import Response, answer
+from trellis.sim.cloud.wire import RefusalError, Response, answer
 
 _KINDS: Final = {
     "name": "string",
@@ -68,6 +69,10 @@ class ServerCreate:
         if zone and (zone not in site.spec.zones or gone):
             raise refuse(400, "The requested availability zone is not available")
         flavor, (image, volume_gib) = self._flavor(wanted), self._boots_from(wanted)
+        if site.region in site.spec.behaviour.diskless_regions and volume_gib is None:
+            message = "Only volume-backed servers are allowed for flavors with zero disk."
+            raise refuse(400, message)
+        self._check_manners(wanted, flavor, volume_gib)
         nets = self._nets(wanted)
         key_name = wanted.get("key_name")
         if key_name is not None and key_name not in self._keypairs:
@@ -103,6 +108,27 @@ class ServerCreate:
             },
         )
         return accepted.with_headers(location=links(site, "servers", server.id)[0]["href"])
+
+    def _check_manners(
+        self, wanted: dict[str, Any], flavor: Flavor, volume_gib: int | None
+    ) -> None:
+        """Refuse what this cloud, were it stock, would take."""
+        behaviour, name = self._site.spec.behaviour, flavor.spec.name
+        if behaviour.lacks_security_groups and "security_groups" in wanted:
+            raise refuse(400, "Security groups are not supported.")
+        if behaviour.lacks_zones and wanted.get("availability_zone"):
+            raise refuse(400, "The requested availability zone is not available")
+        if behaviour.refuses_diskless and not flavor.spec.disk_gib and volume_gib is None:
+            raise refuse(400, f"Flavor {name} boots from volumes only.")
+        if volume_gib is not None and any(
+            fnmatchcase(name, pattern) for pattern in behaviour.volumeless_flavors
+        ):
+            raise refuse(400, f"Flavor {name} cannot boot from a volume.")
+        most, items = behaviour.metadata_most, len(wanted.get("metadata") or {})
+        if most is not None and items > most:
+            message = f"Maximum number of metadata items exceeds {most}"
+            over = {"code": 413, "message": message, "retryAfter": "0"}
+            raise RefusalError(answer(413, {"overLimit": over}).with_headers(Retry_After="0"))
 
     def _check_fields(self, wanted: dict[str, Any], version: Microversion) -> None:
         check_types(wanted, _KINDS)
@@ -195,6 +221,8 @@ class ServerCreate:
             return []
         if asked in (None, "auto", []):
             usable = network.attachable()
+            if self._site.spec.behaviour.joins_all_networks:
+                return usable
             inner = [net for net in usable if not net.spec.external] or usable
             if len(inner) > 1:
                 message = "Multiple possible networks found, use a Network ID to be more specific."
@@ -230,6 +258,9 @@ class ServerCreate:
             message = "Maximum number of ports exceeded"
         site = self._site
         site.note(What.QUOTA_REFUSED, id="POST compute /servers", who=site.user, detail=message)
+        if site.spec.behaviour.quota_is_413:
+            over = {"code": 413, "message": message, "retryAfter": "0"}
+            raise RefusalError(answer(413, {"overLimit": over}).with_headers(Retry_After="0"))
         raise refuse(403, message)
 
 

@@ -61,6 +61,7 @@ class Server:
         refuses_until: until then it refuses to be deleted.
         stuck: a delete of it has come to no end once.
         rowless: once it is gone, no list shows that it was deleted.
+        access_ipv4: the address that the vendor says to reach it at.
         epoch: rises whenever its future changes, so that what was on the agenda lapses.
         ssh_at: when its guest answers; None is never, or not known yet.
         history: past looks, kept as far as lists may lag.
@@ -96,6 +97,7 @@ class Server:
     hidden_until: float | None = None
     refuses_until: float | None = None
     rowless: bool = False
+    access_ipv4: str = ""
     stuck: bool = False
     epoch: int = 0
     history: list[Revision] = attrs.field(factory=list)

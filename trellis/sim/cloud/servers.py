@@ -5,6 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import attrs
+
+from trellis.sim.cloud.aftercare import Aftercare
+from trellis.sim.cloud.guests import hostname, is_silent
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.mishaps import Mishaps
 from trellis.sim.cloud.network import Net, Network, NoAddressLeftError
@@ -31,10 +35,15 @@ class Servers:
         self.network = Network(site, self._addresses_changed)
         self.volumes = Volumes(site)
         self._mishaps = Mishaps(site, self)
+        self._aftercare = Aftercare(site, self)
         self.flavors: dict[str, Flavor] = {}
         self.images: dict[str, Image] = {}
         for flavor in site.spec.flavors:
             id = site.new_id()
+            if (site.region, flavor.name) in site.spec.behaviour.missing_flavors:
+                continue
+            if site.region in site.spec.behaviour.diskless_regions:
+                flavor = attrs.evolve(flavor, disk_gib=0)
             self.flavors[id] = Flavor(id=id, spec=flavor)
         for image in site.spec.images:
             id = site.new_id()
@@ -67,6 +76,11 @@ class Servers:
         if lag_s <= 0.0:
             for server in reversed(self.live.values()):
                 yield server, server.now
+            if self._site.spec.behaviour.lists_deleted:
+                horizon = self._site.now - self._site.spec.keep_deleted_s
+                for server in reversed(self._gone):
+                    if (server.ended or 0.0) >= horizon:
+                        yield server, server.now
             return
         horizon = self._site.now - lag_s
         candidates = list(self.live.values())
@@ -278,7 +292,7 @@ class Servers:
             faults.down_cell_skipped or faults.down_cell_unknown
         )
         full = spec.capacity is not None and self._hosted >= spec.capacity
-        full = full or self._without_power(server)
+        full = full or self._without_power(server) or self._zone_is_full(server)
         if (
             full
             or not server.flavor.spec.placeable
@@ -326,12 +340,18 @@ class Servers:
     def _spawning(self, server: Server, epoch: int) -> None:
         if epoch == server.epoch:
             site = self._site
-            if not server.zone:
+            zone_named = bool(server.zone)
+            if not zone_named:
                 dead = site.faults.zone_dead
                 zones = [zone for zone in site.spec.zones if zone not in dead]
                 server.zone = site.lives.choice(zones) if zones else ""
+                server.zone = site.spec.behaviour.unnamed_zone or server.zone
             if server.volume_gib is None:
                 self._revise(server, task_state="spawning")
+            elif site.spec.behaviour.volumes_in_zones and not zone_named:
+                message = "Invalid input received: Availability zone 'nova' is invalid."
+                message = f"Build of instance {server.id} aborted: {message}"
+                self._build_failed(server, server.epoch, message)
             else:
                 self._make_volume(server, server.volume_gib)
 
@@ -352,6 +372,7 @@ class Servers:
             server_id=server.id,
             image_id=image.id if image else None,
             image_name=image.spec.name if image else "",
+            zone=server.zone if site.spec.behaviour.volumes_in_zones else "nova",
         )
         self._revise(server, task_state="block_device_mapping")
 
@@ -368,13 +389,15 @@ class Servers:
         faults = site.faults
         server.launched = site.now
         guest = site.spec.guest.draw(site.lives)
-        server.ssh_at = None if site.befalls("no-ssh", faults.no_ssh) else site.now + guest
+        silent = self._is_silent(server) or site.befalls("no-ssh", faults.no_ssh)
+        server.ssh_at = None if silent else site.now + guest
         never = site.befalls("no-address", faults.no_address)
         server.addressed = not (never or site.befalls("late-address", faults.late_address))
         for port in self.network.ports_of.get(server.id, ()):
             port.status = "ACTIVE"
         if not server.addressed and not never:
             site.timeline.after(faults.late_address_s, self._address_shows, server)
+        self._aftercare.begin(server)
         self._revise(server, status="ACTIVE", vm_state="active", task_state=None, power_state=1)
         site.note(
             What.SERVER_ACTIVE,
@@ -385,6 +408,14 @@ class Servers:
             ssh_at=server.ssh_at,
         )
         self._mishaps.begin(server)
+
+    def _is_silent(self, server: Server) -> bool:
+        silent = is_silent(self._site.spec.behaviour, server)
+        return silent or self.network.carries_too_many(server.id)
+
+    def hostname(self, server: Server) -> str:
+        """The name that the guest believes to have."""
+        return hostname(self._site.spec.behaviour, server)
 
     def _address_shows(self, server: Server) -> None:
         server.addressed = True
@@ -484,6 +515,16 @@ class Servers:
     def addresses_changed(self, server: Server) -> None:
         """Show a server's addresses as they are now."""
         self._addresses_changed(server.id)
+
+    def _zone_is_full(self, server: Server) -> bool:
+        """Whether the zone holds all it can that the server is in, or lands in by itself."""
+        behaviour = self._site.spec.behaviour
+        if behaviour.zone_capacity is None:
+            return False
+        zone = server.zone or behaviour.unnamed_zone
+        lands_in = behaviour.unnamed_zone
+        there = sum(one.placed and (one.zone or lands_in) == zone for one in self.live.values())
+        return there >= behaviour.zone_capacity
 
     def _without_power(self, server: Server) -> bool:
         """Whether nothing can be placed where it is to be, for want of power."""

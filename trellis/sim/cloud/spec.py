@@ -190,6 +190,7 @@ class NetworkSpec:
         external: floating IPs come from it, and its addresses are reached from everywhere.
         attachable: servers can be put on it.
         reachable: its addresses are reached from outside though it is not external.
+        id: where it is the same in every region; None draws one.
         cidr: its IPv4 range; None takes one of its own from the cloud's ``number``.
         ipv6: servers get an IPv6 address beside.
     """
@@ -198,6 +199,7 @@ class NetworkSpec:
     external: bool = False
     attachable: bool = True
     reachable: bool = False
+    id: str | None = None
     cidr: str | None = None
     ipv6: bool = False
 
@@ -247,6 +249,8 @@ class RateLimit:
         service: only calls of this service; None is all but identity.
         method: only calls of this method.
         path: only calls whose path ends so, as ``/servers``.
+        tells_at: key in the body under which stands, as an ISO time, when to come again, and no
+            header; "" says it by *says*.
     """
 
     calls: float = attrs.field(validator=_at_least(1.0))
@@ -257,6 +261,7 @@ class RateLimit:
     service: str | None = None
     method: str | None = None
     path: str | None = None
+    tells_at: str = ""
 
 
 class IdentityVersions(enum.Enum):
@@ -303,6 +308,8 @@ class CloudSpec:
 
     Attributes:
         name: its name; a provider's ``cloud`` is one.
+        twin: the real cloud that it behaves as, as ``rackspace``: all that is not said here is as
+            that cloud's twin has it, its name too. None is a stock cloud.
         number: 0 to 15; clouds of one simulation with different numbers have different addresses.
         regions: at most four; each has flavors, images, networks, servers and quota of its own.
         outside: one IPv4 range a region, in which networks reached from outside lie in equal
@@ -333,6 +340,7 @@ class CloudSpec:
     """
 
     name: str = attrs.field(validator=_name)
+    twin: str | None = None
     number: int = attrs.field(default=0, validator=attrs.validators.in_(range(16)))
     regions: tuple[str, ...] = attrs.field(
         default=("RegionOne",),

@@ -13,6 +13,7 @@ class ServerView:
     Attributes:
         who: the account's user, or ``stranger``.
         reachable: its sshd answers.
+        hostname: the name that its guest believes to have.
     """
 
     id: str
@@ -25,6 +26,7 @@ class ServerView:
     active_at: float | None
     addresses: tuple[str, ...]
     reachable: bool
+    hostname: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -77,4 +79,5 @@ def server_view(region: str, servers: Servers, server: Server, now: float) -> Se
         active_at=server.launched,
         addresses=tuple(row["addr"] for rows in addresses.values() for row in rows),
         reachable=server.ssh_at is not None and server.ssh_at <= now,
+        hostname=servers.hostname(server),
     )

@@ -21,6 +21,7 @@ class Volume:
         server_id: the server it was made for or is attached to; "" is none.
         attached: since when the server has shown it; None while it does not.
         image_id: the image it was made from; None is a blank one.
+        zone: the availability zone it is in.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Volume:
     image_name: str = ""
     attachment_id: str = ""
     delete_failed: bool = False
+    zone: str = "nova"
 
 
 class Volumes:

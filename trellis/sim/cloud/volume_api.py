@@ -61,7 +61,8 @@ class VolumeApi:
     def handle(self, request: Request, segments: tuple[str, ...]) -> tuple[str, Response]:
         """Answer a call below ``/volume``, with a good token; returns its kind too."""
         kind, handler = find(self._table, request.method, segments[2:])
-        if segments[:1] != ("v3",) or handler is None:
+        old = self._site.spec.behaviour.shows_older_products
+        if segments[:1] != ("v2" if old else "v3",) or handler is None:
             return "?", page_not_found()
         if segments[1] != self._site.project_id:
             return f"/{kind}", nova_fault(400, "Malformed request url")
@@ -113,6 +114,10 @@ class VolumeApi:
         size = wanted.get("size") if isinstance(wanted, dict) else None
         if not isinstance(wanted, dict) or not isinstance(size, int) or size < 1:
             raise _refuse(400, "Invalid input received: Volume size must be a positive integer")
+        zone = str(wanted.get("availability_zone") or "nova")
+        if self._site.spec.behaviour.volumes_in_zones and zone not in self._site.spec.zones:
+            message = f"Invalid input received: Availability zone '{zone}' is invalid."
+            raise _refuse(400, message)
         site, refusal = self._site, self._volumes.short_of(size)
         if refusal:
             site.note(What.QUOTA_REFUSED, id="POST volume /volumes", who=site.user, detail=refusal)
@@ -123,6 +128,7 @@ class VolumeApi:
             status="available",
             name=str(wanted.get("name") or ""),
             metadata=dict(wanted.get("metadata") or {}),
+            zone=zone,
         )
         return answer(202, {"volume": self._row(volume)})
 
@@ -200,7 +206,7 @@ class VolumeApi:
         row: dict[str, Any] = {
             **self._brief(volume),
             "attachments": self._attachments(volume),
-            "availability_zone": "nova",
+            "availability_zone": volume.zone,
             "bootable": "true" if volume.image_id else "false",
             "consistencygroup_id": None,
             "created_at": stamp(volume.created),

@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,14 @@ import attrs
 import yaml
 
 from trellis.errors import ConfigError
-from trellis.sim.cloud import CloudSpec, IdentityVersions, NetworkSpec, SimCloud
+from trellis.sim.cloud import CloudSpec, FlavorSpec, NetworkSpec, SimCloud
+from trellis.sim.entries import STOCK, cloud_entry, type_of
+from trellis.spi.registry import ProviderRegistry
 
 MARK: Final = "# Written by `trellis cloud`, and written anew by the next one in this folder."
 _MOST_HEAD: Final = 200
+DISK_GIB: Final = 20
+"""Size of the volumes from which servers boot where no flavor has a disk."""
 
 
 @attrs.frozen
@@ -113,45 +118,28 @@ def _unusable(path: Path, error: OSError) -> ConfigError:
 # ------------------------------------------------------------------------- what they say
 
 
-def clouds_document(clouds: Sequence[SimCloud]) -> dict[str, Any]:
-    """The contents of a ``clouds.yaml``."""
-    return {"clouds": {cloud.spec.name: _cloud_entry(cloud) for cloud in clouds}}
+def clouds_document(clouds: Sequence[SimCloud], types: ProviderRegistry) -> dict[str, Any]:
+    """The contents of a ``clouds.yaml``.
 
-
-def _cloud_entry(cloud: SimCloud) -> dict[str, Any]:
-    spec = cloud.spec
-    mine = spec.credentials
-    if spec.identity is IdentityVersions.V2:
-        old = {"username": mine.username, "password": mine.password, "tenant_name": mine.project}
-        auth = {"auth_url": cloud.auth_url, **old}
-        return {"auth_type": "v2password", "auth": auth, **_regions(spec)}
-    return {
-        "auth_type": "v3password",
-        "auth": {
-            "auth_url": cloud.auth_url,
-            "username": mine.username,
-            "password": mine.password,
-            "user_domain_name": mine.user_domain,
-            "project_name": mine.project,
-            "project_domain_name": mine.project_domain,
-        },
-        **_regions(spec),
-    }
-
-
-def _regions(spec: CloudSpec) -> dict[str, Any]:
-    if len(spec.regions) == 1:
-        return {"region_name": spec.regions[0]}
-    return {"regions": list(spec.regions)}
+    Args:
+        types: the provider types there are: a twin is for that of its name, if it is there.
+    """
+    return {"clouds": {cloud.spec.name: cloud_entry(cloud, types) for cloud in clouds}}
 
 
 def configuration_document(
-    specs: Sequence[CloudSpec], own: str | None, *, ssh_port: int, reachable: bool
+    specs: Sequence[CloudSpec],
+    own: str | None,
+    types: ProviderRegistry,
+    *,
+    ssh_port: int,
+    reachable: bool,
 ) -> dict[str, Any]:
     """The contents of a ``trellis.yaml``.
 
     Args:
         specs: the clouds.
+        types: the provider types there are.
         own: text of the scenario's own configuration, which is kept but for what the machines
             need; None makes one with the labels ``small`` and ``large`` on every region.
         ssh_port: where nodes answer.
@@ -167,7 +155,12 @@ def configuration_document(
             "store": "sqlite:trellis.db",
             "web": {"listen": "127.0.0.1:8480"},
             "labels": [{"name": "small"}, {"name": "large"}],
-            "providers": [_provider(spec, region) for spec in specs for region in spec.regions],
+            "providers": [
+                _provider(spec, region, types)
+                for spec in specs
+                for region in spec.regions
+                if region not in spec.behaviour.regions_not_activated
+            ],
         }
     for provider in document.get("providers") or ():
         for pool in provider.get("pools") or ():
@@ -178,31 +171,51 @@ def configuration_document(
     return document
 
 
-def _provider(spec: CloudSpec, region: str) -> dict[str, Any]:
-    flavors = sorted((f for f in spec.flavors if f.placeable), key=lambda f: (f.ram_mib, f.cores))
+def _provider(spec: CloudSpec, region: str, types: ProviderRegistry) -> dict[str, Any]:
+    flavors = _flavors(spec, region)
     small, large = flavors[0], flavors[min(1, len(flavors) - 1)]
+    diskless = region in spec.behaviour.diskless_regions
+    more = {"boot-from-volume": True, "volume-size": DISK_GIB} if diskless else {}
     image = next(image.name for image in spec.images if image.status == "active")
     name = spec.name if len(spec.regions) == 1 else f"{spec.name}-{region.lower()}"
     pool: dict[str, Any] = {"name": "main"}
     if spec.quota.instances >= 0:
         pool["max-servers"] = spec.quota.instances
+    kind = type_of(spec, types)
+    networks = _networks(spec)
+    # Where servers get a public address at once, a plugin knows which network that is.
+    if kind == STOCK or not any(network.external for network in networks):
+        pool["networks"] = [network.name for network in networks]
     return {
         "name": name,
-        "type": "openstack",
+        "type": kind,
         "cloud": spec.name,
         "region-name": region,
         "sweep": "delete",
         "pools": [
             {
                 **pool,
-                "networks": [network.name for network in _networks(spec)],
                 "labels": [
-                    {"name": label, "cloud-image": image, "flavor-name": flavor.name}
+                    {"name": label, "cloud-image": image, "flavor-name": flavor.name, **more}
                     for label, flavor in (("small", small), ("large", large))
                 ],
             }
         ],
     }
+
+
+def _flavors(spec: CloudSpec, region: str) -> list[FlavorSpec]:
+    """Flavors of which a server comes up and answers there, the smallest first."""
+    missing = {name for where, name in spec.behaviour.missing_flavors if where == region}
+    found = [
+        flavor
+        for flavor in spec.flavors
+        if flavor.placeable
+        and flavor.name not in missing
+        and (flavor.disk_gib or region in spec.behaviour.diskless_regions)
+        and not any(fnmatch(flavor.name, silent) for silent in spec.behaviour.silent_flavors)
+    ]
+    return sorted(found, key=lambda flavor: (flavor.ram_mib, flavor.cores))
 
 
 def _networks(spec: CloudSpec) -> list[NetworkSpec]:

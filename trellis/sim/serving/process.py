@@ -13,6 +13,7 @@ import trio
 
 from trellis.config.addresses import ListenAddress
 from trellis.errors import ConfigError
+from trellis.plugin_host import load_plugins
 from trellis.sim.cloud import CloudSpec, SimCloud
 from trellis.sim.scenario_file import ServedScenario, load_clouds
 from trellis.sim.serving.files import claimed, clouds_document, configuration_document
@@ -82,6 +83,7 @@ async def serve_clouds(  # noqa: ASYNC114 - no context manager of ours starts it
         if spec.name == CONTROL:
             raise ConfigError([f"{scenario.name}: no cloud can be called {CONTROL!r}; rename it"])
     machines.prepare()
+    types = load_plugins().providers
     chance, ids = Random(seed), Random()
     with claimed(folder) as ours, (bound := listener(listen)).socket:
         host, port = bound.socket.getsockname()[:2]
@@ -97,9 +99,13 @@ async def serve_clouds(  # noqa: ASYNC114 - no context manager of ours starts it
             ssh_port = await nursery.start(machines.run, clouds)
             specs = [cloud.spec for cloud in clouds]
             configuration = configuration_document(
-                specs, scenario.configuration, ssh_port=ssh_port, reachable=machines.reachable
+                specs,
+                scenario.configuration,
+                types,
+                ssh_port=ssh_port,
+                reachable=machines.reachable,
             )
-            ours.write(ours.clouds_yaml, clouds_document(clouds))
+            ours.write(ours.clouds_yaml, clouds_document(clouds, types))
             ours.write(ours.configuration, configuration)
             front = Front({cloud.spec.name: cloud for cloud in clouds})
             nursery.start_soon(serve_http, bound, front)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from tests.bench.workloads.plugins import places_of
 from trellis.sim.clouds import TWINS
 
 
@@ -122,12 +123,13 @@ def _plugins() -> tuple[Row, ...]:
     added = tuple(
         Row(
             workload="plugins",
-            figure=f"{kind}_{what}",
-            what=f"API calls {words} {kind}, on its twin",
+            figure=f"{place}_{what}",
+            what=f"API calls {words} {place}, on its twin",
             unit="calls",
             most=1.0 if what == "more" else None,
         )
         for kind in TWINS
+        for place in places_of(kind)
         for what, words in (("calls", "per node life, plugin"), ("more", "added by plugin"))
     )
     return (*stock, *added)

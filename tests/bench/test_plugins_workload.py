@@ -5,7 +5,7 @@ import pytest
 
 from tests.bench.child import BrokenRunError
 from tests.bench.goals import ROWS, measured
-from tests.bench.workloads.plugins import Plugins
+from tests.bench.workloads.plugins import Plugins, places_of
 from trellis.sim.clouds import TWINS
 
 pytestmark = pytest.mark.slow
@@ -22,6 +22,15 @@ async def test_a_plugin_is_measured_beside_the_stock_life_of_its_own_way(tmp_pat
     assert of["ovh_calls"] > 2  # a create and a delete at least
 
 
+async def test_a_region_without_disks_is_measured_beside_stock_on_volumes(tmp_path):
+    """The plugin boots from a volume there, which costs calls at a stock cloud as well."""
+    outcome = await Plugins(in_flight=5, rounds=2, kinds=("vexxhost",)).run(tmp_path)
+
+    of = outcome.figures
+    assert of["vexxhost_more"] == of["vexxhost_calls"] - of["stock_direct_calls"]
+    assert of["vexxhost-sjc1_more"] == of["vexxhost-sjc1_calls"] - of["stock_volume_calls"]
+
+
 async def test_a_twin_that_its_plugin_cannot_use_breaks_the_run(tmp_path, monkeypatch):
     """Its figures would mean nothing; the words are the daemon's own."""
     image = TWINS["ovh"]().images[0]
@@ -34,10 +43,12 @@ async def test_a_twin_that_its_plugin_cannot_use_breaks_the_run(tmp_path, monkey
 
 def test_each_twin_has_a_row_and_a_goal():
     """At most one call more than stock."""
-    figures = {"plugins": {f"{kind}_more": 1.5 for kind in TWINS}}
+    places = [place for kind in TWINS for place in places_of(kind)]
+    figures = {"plugins": {f"{place}_more": 1.5 for place in places}}
     rows = measured(figures, judged=True)
 
-    assert len(rows) == len(TWINS)
+    assert "vexxhost-sjc1" in places  # where flavors have no disk
+    assert len(rows) == len(places) > len(TWINS)
     assert {row.short_by for row in rows} == {0.5}
     assert {r.figure for r in ROWS if r.workload == "plugins" and r.most == 1.0} == set(
         figures["plugins"]

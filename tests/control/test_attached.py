@@ -8,7 +8,7 @@ import pytest
 
 from tests.control.scripted_provider import a_row
 from trellis.control.attached import KEPT_S, Attached
-from trellis.model.node import Node, NodeState, ResourceKind
+from trellis.model.node import Node, NodeState, Resource, ResourceKind
 from trellis.model.provider import ProviderRecord
 from trellis.model.quota import Resources
 from trellis.model.records import Change
@@ -139,6 +139,17 @@ async def test_history_tells_whose_server_and_volume_it_was(log, autojump_clock)
         assert await at.attached.whose("server-1") == "0000000001"
         assert await at.attached.whose("v1") == "0000000001"
         assert await at.attached.whose("v2") is None
+
+
+async def test_history_tells_whose_floating_ip_it_was(log, autojump_clock):
+    """Where it carries no mark of ours, its id is all that there is."""
+    floating = Resource(kind=ResourceKind.FLOATING_IP, sent_at=NOW, external_id="fip-1")
+    async with registry(log) as at:
+        node = await at.put(None, building().with_resource(floating))
+        node = await at.put(node, node.became(NodeState.DELETING, NOW))
+        await at.put(node, node.became(NodeState.GONE, NOW), archive=True)
+
+        assert await at.attached.whose("fip-1") == "0000000001"
 
 
 async def test_what_a_leaked_server_had_is_known_for_seven_days(log, autojump_clock):

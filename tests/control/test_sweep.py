@@ -282,6 +282,18 @@ async def test_floating_ips_of_ours_without_a_record_are_leaks(autojump_clock):
     assert [leak.external_id for leak in swept.sweep.leaks()] == ["fip-1"]
 
 
+async def test_a_floating_ip_without_a_mark_is_known_by_its_record():
+    """Old neutrons take no description; the history knows the ids of what nodes had."""
+    swept = Swept()
+    swept.attached.node_of["fip-1"] = "0000000007"
+    await swept.see_left(
+        Leftover(kind=ResourceKind.FLOATING_IP, external_id="fip-1", tag=None),
+        Leftover(kind=ResourceKind.FLOATING_IP, external_id="a stranger's", tag=None),
+    )
+
+    assert [(x.external_id, x.node_id) for x in swept.sweep.leaks()] == [("fip-1", "0000000007")]
+
+
 @pytest.mark.parametrize("stays", [True, False])
 async def test_what_was_left_once_is_soon_looked_at_again(stays, nursery, autojump_clock):
     """It is a leak and goes, or was on its way out and is suspected no longer."""

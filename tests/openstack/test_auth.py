@@ -290,6 +290,15 @@ async def test_each_trouble_has_its_type(autojump_clock, instead, kind, said):
     assert "hunter2" not in str(caught.value)
 
 
+async def test_a_password_like_a_key_is_nothing_special_at_keystone_v3(autojump_clock):
+    """Keys of vendors' own were a matter of v2.0."""
+    async with running(a_config("0123456789abcdef0123456789abcdef")) as at:
+        with pytest.raises(AuthError) as caught:
+            await at.account.token()
+
+    assert "looks like" not in str(caught.value)
+
+
 async def test_rate_limited_login_carries_the_delay(autojump_clock):
     async with running() as at:
         at.cloud.instead = httpx.Response(429, headers={"Retry-After": "9"})

@@ -122,6 +122,21 @@ class AttachesAnother(OpenStackProvider):
         return PublicAddress(external_id=row.id, address=row.floating_ip_address) if row else given
 
 
+class AttachesUntagged(OpenStackProvider):
+    """It marks what it made once it has it, and not before."""
+
+    async def attach_public(self, tag, external_id):
+        other = attrs.evolve(tag, deployment="not-yet-known")
+        given = await super().attach_public(other, external_id)
+        self._mine = {**getattr(self, "_mine", {}), given.external_id: tag}
+        return given
+
+    async def find_leftovers(self):
+        known = getattr(self, "_mine", {})
+        rows = await super().find_leftovers()
+        return tuple(attrs.evolve(r, tag=known.get(r.external_id, r.tag)) for r in rows)
+
+
 class ForgetsThatItNeedsOne(OpenStackProvider):
     def _needs_public(self, row, addresses, facts):
         return False
@@ -325,6 +340,7 @@ WRONG = [
     (HasNoWordForCapacity, "test_want_of_capacity_is_typed", "the fault is CloudBrokenError"),
     (GivesUpAtTheFirst401, "test_token_that_ends_is_renewed_unseen", "401"),
     (AttachesAnother, "test_floating_ip_is_attached_once", "asked twice, it has"),
+    (AttachesUntagged, "test_cancelled_attach_leaves_nothing_unclaimed", "its tag finds"),
     (ForgetsThatItNeedsOne, "test_floating_ip_is_attached_once", "does not say that it needs"),
     (HidesItsFloatingIps, "test_floating_ip_is_found_and_given_back", r"left of the node is \[\]"),
     (ClaimsChangesItCannotSee, "test_changes_are_listed_since", "never shown as gone"),

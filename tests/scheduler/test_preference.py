@@ -185,6 +185,17 @@ class TestTracks:
 
         assert chosen(tracks=tracks, alpha=room(100), beta=room(100, 50)).provider == "alpha"
 
+    @pytest.mark.parametrize(("there", "name"), [(9, "beta"), (40, "alpha")])
+    def test_what_failed_counts_as_if_it_stood_there_and_as_a_record(self, there, name):
+        """Where all six failed nothing stands, and it is no emptier for that: six and one more,
+        at a quarter of its share, is as much as 28 nodes."""
+        tracks = {("alpha", "small"): Track(failed=6)}
+        providers = with_nodes(ALPHA, 0, weight=1.0), with_nodes(BETA, there, weight=1.0)
+
+        place = chosen(*providers, tracks=tracks, alpha=room(100), beta=room(100, there))
+
+        assert place.provider == name
+
     def test_failures_of_another_label_do_not_weigh(self):
         """An image that does not boot is the matter of those who ask for it."""
         assert chosen(tracks={("alpha", "large"): Track(failed=9)}).provider == "alpha"

@@ -25,6 +25,7 @@ ID = "0fc6ebf8-c8f7-45fa-a11d-4510114d7f07"
         ("POST", "/identity/v3/auth/tokens", "POST identity /auth/tokens"),
         ("PUT", f"/RegionOne/network/v2.0/floatingips/{ID}", "PUT network /floatingips/*"),
         ("GET", f"/R/volume/v3/4510114d7f07/volumes/{ID}", "GET volume /volumes/*"),
+        ("POST", f"/R/compute/v2/{ID.replace('-', '')}/servers", "POST compute /servers"),
         ("GET", "/", "GET ? /"),
     ],
 )

@@ -34,9 +34,7 @@ class TestMine(ProviderConformance):
         await trial.create(await trial.intent())
         raise AssertionError("on purpose")
 """
-CHOSEN = (
-    "test_that_fails or floating_ip_is_attached or unknown or limits or quota or reached"
-)
+CHOSEN = "test_that_fails or floating_ip_is_attached or unknown or limits or quota or reached"
 
 
 def looked_at(url):

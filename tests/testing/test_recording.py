@@ -356,3 +356,11 @@ def test_every_story_says_what_it_does_and_makes():
 def test_errors_of_clouds_are_no_cassette_errors():
     """They are told apart by their class."""
     assert not issubclass(CannotTellError, CloudError)
+
+
+async def test_what_cannot_be_deleted_is_said_with_its_name(scene, autojump_clock):
+    """A cloud that does not delete: somebody must look for it there."""
+    there = scene(faults=Faults(boot_error=1.0, stuck_delete=1.0, stuck_delete_s=3600.0))
+
+    with pytest.raises(CannotTellError, match="not gone after 300 s: look for server np0000000001"):
+        await there.record("launch")

@@ -161,7 +161,7 @@ def show(name: str, output: str) -> None:
 @provider.command(
     examples=[
         'trellis provider pause ovh-bhs1 --reason "maintenance" --for 7200',
-        'trellis provider pause ovh-gra1 --reason "announced outage" --until 2030-05-01T06:00Z',
+        'trellis provider pause ovh-bhs1 --reason "announced outage" --until 2030-05-01T06:00Z',
     ]
 )
 @click.argument("name", shell_complete=_complete)

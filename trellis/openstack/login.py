@@ -189,7 +189,9 @@ class Login:
                 f"{entry} in clouds.yaml the right one, and activated?",
                 **where,
             )
-        if isinstance(error, ks.NotFound | ks.DiscoveryFailure | ks.MethodNotAllowed):
+        # The last: a service that wants a token before it says what it is, as all but identity do.
+        elsewhere = ks.NotFound | ks.DiscoveryFailure | ks.MethodNotAllowed | ks.MissingAuthPlugin
+        if isinstance(error, elsewhere):
             return MisconfiguredError(
                 f"{self._auth_url} is no identity service that auth_type "
                 f"{self.config.auth_type} can use. Check auth_url of {entry} in clouds.yaml: it "
@@ -229,10 +231,13 @@ _KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def _looks_like_a_key(config: CloudConfig) -> str:
-    """A doubt about a password that looks like what another auth_type takes; "" if it does not."""
-    if not config.auth_type.endswith("password") or not _KEY.fullmatch(
-        config.auth.get("password", "")
-    ):
+    """A doubt about a password that looks like what another auth_type takes; "" if it does not.
+
+    Only at Keystone v2.0, where vendors had keys of their own.
+    """
+    by_password = config.auth_type in ("password", "v2password")
+    at_v2 = "/v2" in config.auth.get("auth_url", "")
+    if not by_password or not at_v2 or not _KEY.fullmatch(config.auth.get("password", "")):
         return ""
     takers = loaders.names_with("api_key", tenants=True)
     if not takers:

@@ -22,6 +22,7 @@ Passes = Counter[str]
 """How many times each point was passed, or how many kills landed there."""
 
 _VERSION: Final = re.compile(r"v\d+(\.\d+)?\Z")
+_PROJECT: Final = re.compile(r"[0-9a-f]{32}\Z")
 _WORDS: Final = frozenset({"detail", "tokens"})
 """What stands where an id could stand, and is none."""
 _OURS: Final = "trellis."
@@ -39,8 +40,8 @@ def call_point(method: str, path: str) -> str:
     service = service.removesuffix("-moved")  # another endpoint of the same service
     if rest and _VERSION.match(rest[0]):
         rest = rest[1:]
-    if service == "volume":
-        rest = rest[1:]  # cinder's paths name the project first
+    if service == "volume" or (rest and _PROJECT.match(rest[0])):
+        rest = rest[1:]  # cinder's paths name the project first, and those of old novas
     starred = ["*" if place % 2 and part not in _WORDS else part for place, part in enumerate(rest)]
     return f"{method} {service} /{'/'.join(starred)}"
 

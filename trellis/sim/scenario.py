@@ -203,7 +203,7 @@ def rough() -> Scenario:
             }
         ),
         demand=DemandSpec(requests=720, every_s=0.6, use=Lognormal(40.0, 200.0)),
-        kills=22,  # of which some find a daemon that has just ended by itself
+        kills=24,  # of which some find a daemon that has just ended by itself
         changes=4,
         host=HostFaults(
             clock_jump=2,

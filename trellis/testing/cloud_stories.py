@@ -32,10 +32,9 @@ POOL: Final = "main"
 LABEL: Final = "check"
 UNKNOWN_SERVER: Final = "00000000-0000-4000-8000-000000000000"
 _TAG: Final = Tag(deployment=DEPLOYMENT, node_id=NodeId("0000000001"))
-_NAME: Final = "np0000000001"
+NAME: Final = "np0000000001"
 _LOOK_EVERY_S: Final = 2.0
 _PATIENCE_S: Final = 900.0
-_TIDY_S: Final = 300.0
 
 
 class CannotTellError(TrellisError):
@@ -74,7 +73,7 @@ class Scene:
         offer = (await self.offered()).offers[POOL, LABEL]
         return LaunchIntent(
             tag=_TAG,
-            name=_NAME,
+            name=NAME,
             pool=POOL,
             label=LABEL,
             shape=offer.shape,
@@ -115,13 +114,12 @@ class Scene:
         Raises:
             CloudError: the cloud does not let it.
         """
-        with trio.CancelScope(shield=True), trio.fail_after(_TIDY_S):
-            if Capability.FLOATING_IPS in self.provider.capabilities:
-                await self.gone(ResourceKind.FLOATING_IP, None)
-            while (left := await self.provider.find(_TAG, _NAME)) is not None:
-                if left.state is InstanceState.GONE:
-                    return
-                await self.gone(ResourceKind.SERVER, left.external_id)
+        if Capability.FLOATING_IPS in self.provider.capabilities:
+            await self.gone(ResourceKind.FLOATING_IP, None)
+        while (left := await self.provider.find(_TAG, NAME)) is not None:
+            if left.state is InstanceState.GONE:
+                return
+            await self.gone(ResourceKind.SERVER, left.external_id)
 
 
 @attrs.frozen(kw_only=True)

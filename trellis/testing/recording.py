@@ -32,6 +32,7 @@ from trellis.testing.cassette import (
 from trellis.testing.cloud_stories import (
     DEPLOYMENT,
     LABEL,
+    NAME,
     POOL,
     STORIES,
     CannotTellError,
@@ -41,6 +42,7 @@ from trellis.testing.cloud_stories import (
 from trellis.testing.stand_ins import is_secret, secrets_of, stand_ins
 
 _WITHIN_S: Final = 1800.0
+_TIDY_S: Final = 300.0
 
 
 @attrs.frozen(kw_only=True)
@@ -218,7 +220,13 @@ async def _to_its_end(story: CloudStory, there: Opened, tidies: bool) -> Any:
         raise CannotTellError(f"it did not come to its end within {_WITHIN_S:g} s") from None
     finally:
         if tidies and not done:
-            await scene.tidy()
+            with trio.move_on_after(_TIDY_S, shield=True) as late:
+                await scene.tidy()
+            if late.cancelled_caught:
+                raise CannotTellError(
+                    f"what was made is not gone after {_TIDY_S:g} s: look for server {NAME} and "
+                    f"floating IPs whose description begins with trellis:{DEPLOYMENT}"
+                )
 
 
 async def _access(place: Place, transports: TransportFactory, wall: Callable[[], float]) -> Access:

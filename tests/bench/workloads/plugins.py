@@ -40,6 +40,15 @@ _PACE: Final[Mapping[str, Any]] = {
 _VOLUME: Final = {"boot-from-volume": True, "volume-size": 80}
 
 
+def places_of(kind: str) -> dict[str, CloudSpec]:
+    """A plugin's twin by what a row of the table calls it; each region that is not as the first."""
+    twin = TWINS[kind]()
+    others = [region for region in twin.behaviour.diskless_regions if region != twin.regions[0]]
+    return {kind: twin} | {
+        f"{kind}-{region}": attrs.evolve(twin, regions=(region,), outside=()) for region in others
+    }
+
+
 @attrs.frozen(kw_only=True)
 class Count:
     """What the lives of one run came to.
@@ -83,9 +92,10 @@ class Plugins:
             figures[f"stock_{way}_calls"] = count.calls
         types = load_plugins(environment={}).providers
         for kind in self.kinds:
-            count = self._counted(folder / kind, TWINS[kind](), kind, types)
-            figures[f"{kind}_calls"] = count.calls
-            figures[f"{kind}_more"] = count.calls - stock[count.way].calls
+            for name, spec in places_of(kind).items():
+                count = self._counted(folder / name, spec, kind, types)
+                figures[f"{name}_calls"] = count.calls
+                figures[f"{name}_more"] = count.calls - stock[count.way].calls
         return Outcome(figures=figures)
 
     def _stock(
@@ -136,7 +146,7 @@ class Plugins:
             async with trio.open_nursery() as nursery:
                 for number in range(self.in_flight):
                     nursery.start_soon(self._requestor, stage, number, nodes)
-            while stage.cloud.servers():
+            while stage.cloud.servers():  # noqa: ASYNC110 - a twin has no events
                 await trio.sleep(1.0)
             calls = sum(stage.cloud.ledger.calls.values()) - before
         made = len(nodes)

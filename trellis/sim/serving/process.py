@@ -20,6 +20,7 @@ from trellis.sim.serving.files import claimed, clouds_document, configuration_do
 from trellis.sim.serving.front import CONTROL, Front, root_of
 from trellis.sim.serving.http import listener, serve_http
 from trellis.sim.serving.machines import Machines
+from trellis.spi.registry import ProviderRegistry
 
 BUILTIN: Final = Path(__file__).with_name("builtin.yaml")
 _LEAST_RANGE: Final = 24
@@ -83,7 +84,9 @@ async def serve_clouds(  # noqa: ASYNC114 - no context manager of ours starts it
         if spec.name == CONTROL:
             raise ConfigError([f"{scenario.name}: no cloud can be called {CONTROL!r}; rename it"])
     machines.prepare()
-    types = load_plugins().providers
+    # Stock clouds need no type looked up, and plugins take some tenths of a second to import.
+    twins = any(spec.twin is not None for spec in scenario.clouds)
+    types = load_plugins().providers if twins else ProviderRegistry()
     chance, ids = Random(seed), Random()
     with claimed(folder) as ours, (bound := listener(listen)).socket:
         host, port = bound.socket.getsockname()[:2]

@@ -1,11 +1,18 @@
 """Floating IPs: attached once however often it is asked, found again, and given back."""
 
 import pytest
+import trio
 
 from trellis.model.node import Resource, ResourceKind
+from trellis.sim.cloud import Latency, Lognormal
 from trellis.spi.provider import Capability, Gone, Instance, InstanceState, LaunchIntent
-from trellis.testing.checks.needs import check, needs
+from trellis.testing.checks.needs import check, needs, needs_twin
 from trellis.testing.trial import Trial
+
+_CANCELLED_TRIES = 8
+_FIRST_CANCEL_S = 0.1
+_LATER_BY_S = 0.1
+_SETTLES_WITHIN_S = 300.0
 
 
 class AddressChecks:
@@ -63,6 +70,36 @@ class AddressChecks:
 
         left = [row for row in await trial.provider.find_leftovers() if row.tag == intent.tag]
         assert not left, f"it is gone, and left is {left}"
+
+    @check
+    async def test_cancelled_attach_leaves_nothing_unclaimed(
+        self, trial_clock: object, trial: Trial
+    ) -> None:
+        """What it made carries the tag, and whoever attaches again gets that and no other."""
+        twin = needs_twin(trial, "be slow")
+        mine = twin.spec.credentials.username
+        left_behind = 0
+        for number in range(_CANCELLED_TRIES):
+            intent, server = await _without_a_public_address(trial)
+            usual = twin.spec.latency
+            # So that each of the cancels comes while the cloud is at what changes something.
+            twin.change(latency=Latency(get=Lognormal(0.0, 0.0), post=Lognormal(1.0, 1.0)))
+            with trio.move_on_after(_FIRST_CANCEL_S + _LATER_BY_S * number) as scope:
+                await trial.provider.attach_public(intent.tag, server.external_id)
+            twin.change(latency=usual)
+            await trio.sleep(_SETTLES_WITHIN_S)
+
+            made = {one.id for one in twin.floating_ips() if one.who == mine}
+            rows = await trial.provider.find_leftovers()
+            found = {row.external_id for row in rows if row.tag == intent.tag}
+            assert found == made, f"there is {made}, and its tag finds {found}"
+            left_behind += len(made) if scope.cancelled_caught else 0
+            given = await trial.provider.attach_public(intent.tag, server.external_id)
+            there = {one.id for one in twin.floating_ips() if one.who == mine}
+            assert there == {given.external_id}, f"attached again, and there is {there}"
+            await trial.gone(ResourceKind.FLOATING_IP, given.external_id, intent.tag)
+            await trial.gone(ResourceKind.SERVER, server.external_id, intent.tag)
+        assert left_behind, "no cancelled call was carried out, so nothing was shown"
 
 
 async def _without_a_public_address(trial: Trial) -> tuple[LaunchIntent, Instance]:

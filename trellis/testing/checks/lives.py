@@ -190,7 +190,7 @@ class LifeChecks:
         for number in range(_CANCELLED_TRIES if trial.twin else 1):
             intent = await trial.intent()
             await trial.provider.create_turn()
-            with trio.move_on_after(0.1 + 0.1 * number):
+            with trio.move_on_after(0.1 + 0.1 * number) as scope:
                 await trial.provider.create(intent)
             await trio.sleep(_SETTLES_WITHIN_S if trial.twin else 20.0)
 
@@ -201,7 +201,7 @@ class LifeChecks:
                 claimed = [] if found is None else [found.external_id]
                 assert claimed == truth, f"there is {truth}, and its tag finds {claimed}"
             if found is not None:
-                left_behind += 1
+                left_behind += scope.cancelled_caught
                 await trial.gone(ResourceKind.SERVER, found.external_id, intent.tag)
         if trial.twin is not None:
             assert left_behind, "no cancelled create was carried out, so nothing was shown"

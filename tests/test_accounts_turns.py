@@ -2,6 +2,7 @@
 
 from contextlib import asynccontextmanager
 from random import Random
+from types import ModuleType
 
 import attrs
 import pytest
@@ -10,15 +11,20 @@ import trio
 from tests.daemon.stage import EPOCH, Meddler, Stage, wall
 from trellis.accounts import Accounts
 from trellis.config import parse
+from trellis.errors import AuthError
+from trellis.openstack.faults import Row
+from trellis.openstack.profile import CloudProfile
+from trellis.plugin_host import Plugin, PluginHost, built_in_plugins
+from trellis.providers import register_profile
 from trellis.world import World
 
 LIMITED = "type: openstack\n    limits: {creates-per-day: 100}"
 
 
 @asynccontextmanager
-async def accounts_at(tmp_path, changes):
+async def accounts_at(tmp_path, changes, types=None):
     """Accounts of a stage, of which each reading of clouds.yaml has its entry's changes."""
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, types=types)
     text = stage.configuration.replace("type: openstack", LIMITED, 1)
     alpha = parse(text, stage.types, file="stage", folder=tmp_path).configuration.providers[0]
 
@@ -99,3 +105,59 @@ async def test_another_secret_makes_no_other_account(auth_type, secret, tmp_path
 
         assert not before.outdated()
         assert (await accounts.connect(config)).account is before.account
+
+
+OTHER = {"auth_url": "http://alpha.sim/identity/v3", "username": "other", "password": "fake"}
+
+
+@asynccontextmanager
+async def shared_with_a_strict_one(tmp_path, changes):
+    """Two entries of one project, the first of which is configured to 10 creates a day."""
+    async with accounts_at(tmp_path, changes) as (accounts, (one, two)):
+        one = attrs.evolve(one, limits=attrs.evolve(one.limits, creates_per_day=10))
+        accounts.configure([one, two])
+        await accounts.connect(one)
+        connected = await accounts.connect(two)
+        assert connected.creates_left() == 10
+        yield accounts, one, two, connected
+
+
+async def test_an_entry_that_became_another_users_limits_the_first_no_more(
+    tmp_path, autojump_clock
+):
+    changes: dict[str, dict[str, object]] = {"one": {}, "two": {}}
+    async with shared_with_a_strict_one(tmp_path, changes) as (accounts, one, _, connected):
+        changes["one"]["auth"] = OTHER
+        await accounts.connect(one)
+
+        assert connected.creates_left() == 100
+
+
+async def test_an_entry_whose_last_provider_has_ended_limits_others_no_more(
+    tmp_path, autojump_clock
+):
+    changes: dict[str, dict[str, object]] = {"one": {}, "two": {}}
+    async with shared_with_a_strict_one(tmp_path, changes) as (accounts, _, two, connected):
+        accounts.configure([two])
+        assert connected.creates_left() == 10, "it still calls"
+        accounts.leave("one")
+
+        assert connected.creates_left() == 100
+
+
+async def test_a_provider_that_changes_its_type_has_its_clouds_words_understood(
+    tmp_path, autojump_clock
+):
+    """At the same cloud, as the same user: the words of refusals are those of the new type."""
+    words = Row(AuthError, "this test", (401,), "go away", service="identity", remedy="stay")
+    profile = CloudProfile(name="gruff", title="Gruff", status="in operation", refusals=(words,))
+    module = ModuleType("gruff")
+    module.trellis_register_providers = lambda register: register_profile(register, profile)
+    host = PluginHost((*built_in_plugins(), Plugin(name="gruff", load=lambda: module)))
+    assert host.broken() == ()
+    async with accounts_at(tmp_path, {"one": {}}, host.providers) as (accounts, (config,)):
+        before = await accounts.connect(config)
+        after = await accounts.connect(attrs.evolve(config, type="gruff"))
+
+        assert before.account.wired.account.refusals == ()
+        assert after.account.wired.account.refusals == (words,)

@@ -1,7 +1,7 @@
 """One account for each credential at a cloud, shared by the providers of its regions."""
 
 import math
-from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -49,15 +49,14 @@ class ReadCloud(Protocol):
 
 @attrs.define(eq=False)
 class _Counted:
-    """What a cloud counts together: the logins of one user, or the calls of one project.
+    """What a cloud counts together: the logins of one user, or his calls to one project.
 
     Several entries of ``clouds.yaml`` may be about one user or project. It is kept when the last
-    of them goes: the cloud does not forget either.
+    of them goes: the cloud does not forget either. The calls of two users to one project are
+    counted apart here, whatever the cloud does: each by what its own providers are configured to.
     """
 
     buckets: Buckets
-    clouds: dict[str, None] = attrs.field(factory=dict)
-    """The entries."""
     noted: dict[str, None] = attrs.field(factory=dict)
     """Providers whose creates of earlier are in the buckets already."""
 
@@ -194,8 +193,9 @@ class Accounts:
             if account.users.pop(name, None) is not None:
                 self._leave(key, account)
 
-    def _plan_of(self, clouds: Container[str], users: Iterable[ProviderConfig]) -> RatePlan:
-        """The limits of all that is configured at clouds, and of dropped ones that still call."""
+    def _plan_of(self, users: Sequence[ProviderConfig]) -> RatePlan:
+        """The limits of all that is configured at their clouds, and of dropped ones that call."""
+        clouds = {user.cloud for user in users}
         configs = {x.name: x for x in users} | {x.name: x for x in self._configs}
         there = [x for x in configs.values() if x.cloud in clouds]
         found = [self._registry.get(kind) for kind in dict.fromkeys(x.type for x in there)]
@@ -203,20 +203,19 @@ class Accounts:
         return rate_plan([x.limits for x in there], [profile.rates for profile in profiles])
 
     def _replan(self, account: _SharedAccount) -> None:
-        accounts = {id(one): one for one in (*self._accounts.values(), account)}.values()
-        calls = [one for one in accounts if one.calls is account.calls]
-        plan = self._plan_of(account.calls.clouds, _users(calls))
+        """Keep to the limits of who shares an account's by now: an entry may be another's."""
+        calls = [one for one in self._accounts.values() if one.calls is account.calls]
+        plan = self._plan_of(_users(calls))
         for one in calls:
             one.wired.road.replan(plan)
-        logins = [one for one in accounts if one.logins is account.logins]
-        plan = self._plan_of(account.logins.clouds, _users(logins))
+        logins = [one for one in self._accounts.values() if one.logins is account.logins]
+        plan = self._plan_of(_users(logins))
         for one in logins:
             one.wired.logins.replan(plan)
 
-    def _counted_as(self, cloud: CloudConfig, *who: object) -> _Counted:
+    def _counted_as(self, *who: object) -> _Counted:
         if who not in self._counted:
             self._counted[who] = _Counted(Buckets(RatePlan()))
-        self._counted[who].clouds[cloud.name] = None
         return self._counted[who]
 
     async def run(self) -> None:
@@ -282,7 +281,8 @@ class Accounts:
         return () if profile is None else profile.refusals
 
     async def _account(self, cloud: CloudConfig, config: ProviderConfig) -> _SharedAccount:
-        key = _identity(cloud)
+        # A provider that changes its type may stay at its cloud, whose words are others then.
+        key = (*_identity(cloud), self._refusals(config))
         await self._running.wait()
         assert self._nursery is not None
         async with self._turn:
@@ -297,11 +297,10 @@ class Accounts:
             return account
 
     def _leave(self, key: tuple[object, ...], account: _SharedAccount) -> None:
-        if account.users:
-            self._replan(account)
-        else:
+        if not account.users:
             del self._accounts[key]
             account.scope.cancel()
+        self._replan(account)
 
     async def _keep(  # noqa: ASYNC114 - it is started by `_account` alone
         self,
@@ -311,8 +310,8 @@ class Accounts:
         task_status: trio.TaskStatus[_SharedAccount] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Hold the wires of one account and run it, until nobody uses it any more."""
-        calls = self._counted_as(cloud, "calls", *_who(cloud))
-        logins = self._counted_as(cloud, "logins", *_user(cloud))
+        calls = self._counted_as("calls", *_who(cloud))
+        logins = self._counted_as("logins", *_user(cloud))
         with trio.CancelScope() as scope:
             async with wired_account(
                 cloud,

@@ -158,6 +158,8 @@ def test_the_metadata_name_the_plugin(tmp_path):
         ("trellis-mine", "trellis plugin new mine"),
         ("openstack", "there is a plugin openstack already, from built-in"),
         ("cleura", "plugin vendors registers the provider type cleura already"),
+        ("ci", "trellis-ci is Trellis itself"),
+        ("on", "'on' means something else in YAML unless it is in quotes"),
     ],
     ids=repr,
 )  # fmt: skip

@@ -9,11 +9,14 @@ import time
 from random import Random
 
 import pytest
+import trio
 import yaml
 from click.testing import CliRunner
 
 import trellis.http
 from trellis.cli.main import main
+from trellis.cli.plugin_check import run_interruptible
+from trellis.errors import PluginError
 from trellis.sim.cloud import CloudSpec, Latency, Lognormal, SimCloud, SimTransport
 from trellis.sim.entries import cloud_entry
 from trellis.spi.registry import ProviderRegistry
@@ -172,3 +175,30 @@ def test_ctrl_c_deletes_what_was_made_and_writes_nothing(tmp_path):
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+
+def test_ctrl_c_ends_it_and_what_could_not_be_deleted_is_said(capsys):
+    """No further story is begun: the command ends."""
+
+    async def told():
+        await trio.lowlevel.checkpoint()
+        raise BaseExceptionGroup("", [KeyboardInterrupt(), PluginError("look for server np1")])
+
+    with pytest.raises(SystemExit) as ended:
+        run_interruptible(told)
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "look for server np1" in said
+    assert said.endswith("interrupted\n")
+
+
+def test_what_is_no_ctrl_c_is_not_taken_for_one():
+    """A fault of ours keeps its traceback."""
+
+    async def told():
+        await trio.lowlevel.checkpoint()
+        raise BaseExceptionGroup("", [KeyboardInterrupt(), KeyError("ours")])
+
+    with pytest.raises(KeyError, match="ours"):
+        run_interruptible(told)

@@ -1,12 +1,17 @@
 """How launches ended lately: what counts, for how long, and what it costs."""
 
+from random import Random
+
 import pytest
 
 from trellis.control.tracks import FEWEST, LATELY_S, MOST, Tracks
 from trellis.model.node import NodeState
 from trellis.model.records import Change
 from trellis.scheduler.snapshot import Track
+from trellis.store.simulated import SimulatedLog
+from trellis.store.store import Store
 from trellis.testing.builders import NOW, a_node
+from trellis.world import World
 
 
 def building(number=1, **parts):
@@ -113,3 +118,59 @@ def test_a_provider_is_told_of_in_words():
         "small": "3 of 4 launches became ready in the last 15 min, in 30 s",
     }
     assert tracks.words("alpha", NOW + LATELY_S) == {}
+
+
+# ------------------------------------------------------------------------ over a restart
+
+
+async def lived(store, number, *steps, **parts):
+    """A launch of which the create was sent goes through these states, and is archived if gone."""
+    node = building(number, launch_by=NOW + 600, **parts)
+    await store.commit([Change(None, node)])
+    for state in steps:
+        ready = {"ready_at": NOW} if state is NodeState.READY else {"fault": "for some reason"}
+        after = node.became(state, NOW, **ready)
+        await store.commit([Change(node, after, archive=state is NodeState.GONE)])
+        node = after
+
+
+async def tracks_after_restart(store):
+    tracks = Tracks()
+    world = World(wall=lambda: NOW + 60, random=Random(1), connect=None, transport=None)
+    await tracks.load(store, world)
+    return tracks.at(NOW + 60)
+
+
+@pytest.fixture
+async def store():
+    async with Store.open(SimulatedLog(Random(1)), deployment="test", wall=lambda: NOW) as opened:
+        yield opened
+
+
+async def test_what_was_cancelled_says_nothing_after_a_restart_either(store, autojump_clock):
+    """It bears a reason as a failure does: its request was cancelled, or a person deleted it."""
+    await lived(store, 1, NodeState.DELETING)
+    await lived(store, 2, NodeState.DELETING, NodeState.GONE)
+
+    assert await tracks_after_restart(store) == {}
+
+
+async def test_failures_are_known_after_a_restart(store, autojump_clock):
+    """Those whose nodes are being deleted, or are gone, too."""
+    await lived(store, 1, NodeState.FAILED)
+    await lived(store, 2, NodeState.ABORTED, NodeState.DELETING)
+    await lived(store, 3, NodeState.FAILED, NodeState.DELETING, NodeState.GONE)
+    await lived(store, 4, NodeState.READY)
+
+    assert await tracks_after_restart(store) == {("alpha", "small"): Track(ready=1, failed=3)}
+
+
+async def test_what_was_seen_before_the_records_were_read_counts_once(store, autojump_clock):
+    tracks = Tracks()
+    store.subscribe(lambda batch: [tracks.see(change) for change in batch.changes])
+    await lived(store, 1, NodeState.FAILED)
+    world = World(wall=lambda: NOW + 60, random=Random(1), connect=None, transport=None)
+
+    await tracks.load(store, world)
+
+    assert tracks.at(NOW + 60) == {("alpha", "small"): Track(failed=1)}

@@ -13,7 +13,7 @@ from trellis.inspection.findings import Verdict
 from trellis.plugin_host import load_plugins
 from trellis.providers.config import OpenStackProviderConfig
 from trellis.providers.openstack import OpenStackProvider
-from trellis.sim.cloud import CloudSpec, SimCloud, SimTransport
+from trellis.sim.cloud import CloudSpec, NetworkSpec, SimCloud, SimTransport
 from trellis.sim.clouds import TWINS
 from trellis.sim.entries import cloud_entry
 from trellis.spi.registry import ProviderRegistry
@@ -167,3 +167,31 @@ async def test_a_provider_of_another_make_is_looked_at_too(tmp_path, monkeypatch
 
     assert {one.what for one in findings if one.verdict is not Verdict.OK} == set()
     assert {"limits", "servers", "networks"} <= {one.what for one in findings}
+
+
+async def test_floating_ips_come_from_where_the_daemon_takes_them(
+    tmp_path, monkeypatch, autojump_clock
+):
+    """The type has a default for it, whichever external network comes first."""
+    twin = TWINS["hpcloud"]()
+    other = NetworkSpec(name="legacy", external=True, attachable=False)
+    spec = attrs.evolve(twin, networks=(other, *twin.networks))
+
+    found, _ = await looked_at("hpcloud", tmp_path, monkeypatch, spec=spec)
+
+    assert found["networks"].data["floating_ips_from"] == "Ext-Net"
+
+
+async def test_a_floating_network_that_is_not_there_is_named(tmp_path, monkeypatch, autojump_clock):
+    """Of another name than the type takes for granted."""
+    twin = TWINS["hpcloud"]()
+    renamed = [
+        attrs.evolve(network, name="Outside") if network.external else network
+        for network in twin.networks
+    ]
+    spec = attrs.evolve(twin, networks=tuple(renamed))
+
+    found, _ = await looked_at("hpcloud", tmp_path, monkeypatch, spec=spec)
+
+    assert found["networks"].verdict is Verdict.WARN
+    assert "Ext-Net" in found["networks"].found

@@ -142,6 +142,15 @@ class TestProfiles:
         assert "username is missing, which is another for each customer of acme" in said
         assert "project_name or project_id is missing" in said
 
+    @pytest.mark.parametrize("written", [5, ["x"], {}, {"keys": []}])
+    def test_an_entry_cannot_say_what_its_profile_needs(self, written, tmp_path):
+        """Whatever it has under that key is no word about it, and no crash."""
+        entry = {"profile": "acme", "auth": {"password": "x"}, "needed": written}
+
+        said = faults(tmp_path, entry, profiles={"acme": PROFILE}, region="DFW")
+
+        assert "username is missing, which is another for each customer of acme" in said
+
     @pytest.mark.parametrize("key", ["project_name", "project_id", "tenant_name", "tenant_id"])
     def test_a_name_or_an_id_is_enough(self, key, tmp_path):
         """By either name."""

@@ -45,6 +45,17 @@ async def test_a_list_is_followed_by_its_marker_alone():
     assert [call.params.get("marker") for call in session.made] == [None, "1", "3"]
 
 
+async def test_a_page_that_leads_to_itself_is_the_last():
+    """Nothing new comes of asking again."""
+    images, session = a_service()
+    link = {"rel": "next", "href": "http://elsewhere/v2/images/detail?marker=a"}
+    page = {"images": [image("a")], "images_links": [link]}
+    session.replies["GET compute /images/detail"] = page
+
+    assert [row.id for row in await images.images()] == ["a"]
+    assert len(session.made) == 2
+
+
 async def test_an_image_is_found_by_name_with_what_it_needs():
     """In glance's words."""
     images, _ = a_service(image("a", "other"), image("b"), image("c", status="SAVING"))

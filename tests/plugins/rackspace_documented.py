@@ -45,7 +45,7 @@ FLEX_PROJECT = "000000000000000000000000000000f1"
 OLD_PROJECT = "000000000000000000000000000000f0"
 AGAIN = (
     ".venv/bin/python -m tests.plugins.rackspace_documented; with an account: "
-    "trellis plugin record --type rackspace"
+    "trellis plugin record --type TYPE"
 )
 
 WITH_KEY = CloudConfig(
@@ -577,7 +577,7 @@ async def write(story: Story) -> None:
         source=f"documented: {story.source}",
         cloud=cloud,
         date="2026-11-23",
-        again=AGAIN,
+        again=AGAIN.replace("TYPE", story.path.partition("/")[0]),
     )
     path = TO / story.path
     path.parent.mkdir(parents=True, exist_ok=True)

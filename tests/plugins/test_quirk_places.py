@@ -128,7 +128,8 @@ def test_a_place_that_is_named_exists(place):
 @pytest.mark.parametrize(
     "place",
     ["Quirks.none", "hook.none", "hook.__init__x", "default.none", "rate.compute.none",
-     "rate.none", "entry.nothing_like_it", "labels.none", "CloudProfile.none", "trellis none", "word"],
+     "rate.none", "entry.nothing_like_it", "labels.none", "CloudProfile.none", "trellis none",
+     "word"],
 )  # fmt: skip
 def test_a_place_that_does_not_exist_is_seen(place):
     """Or the test above would be worth nothing."""

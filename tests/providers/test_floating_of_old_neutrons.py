@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.providers.canned import SERVER, TAG, CannedSession, a_provider, a_thing
+from tests.providers.canned import SERVER, TAG, CannedSession, a_config, a_provider, a_thing
 from trellis.errors import AnswerLostError
 from trellis.model.node import ResourceKind
 from trellis.openstack.quirks import Quirks
-from trellis.providers.rows import TAG_DEPLOYMENT, TAG_NODE
+from trellis.providers.rows import TAG_DEPLOYMENT, TAG_NODE, TAG_POOL
 from trellis.spi.provider import Gone
 
 PORT = "c2a57171-2f4b-4d1d-8f2b-000000000001"
@@ -21,7 +21,8 @@ def a_session(*rows):
     """Whatever is asked for, all floating IPs are shown."""
     session = CannedSession()
     session.replies["GET network /floatingips"] = {"floatingips": list(rows)}
-    ports = [{"id": PORT, "fixed_ips": [{"ip_address": "10.0.0.9", "subnet_id": "s"}]}]
+    fixed = [{"ip_address": "10.0.0.9", "subnet_id": "s"}]
+    ports = [{"id": PORT, "device_id": SERVER, "fixed_ips": fixed}]
     session.replies["GET network /ports"] = {"ports": ports}
     return session
 
@@ -87,6 +88,50 @@ async def test_one_in_doubt_is_deleted_by_the_ports_of_its_server():
     assert deleted(session) == ["/floatingips/mine"]
 
 
+async def test_those_of_others_stay_where_the_filter_of_ports_is_passed_over():
+    """Their ports are shown as well, and lead to other servers."""
+    session = a_session(floating("strangers", "p"), floating("mine", PORT))
+    session.replies["GET network /ports"] = {
+        "ports": [{"id": PORT, "device_id": SERVER}, {"id": "p", "device_id": "another's"}]
+    }
+    tagged = {TAG_DEPLOYMENT: TAG.deployment, TAG_NODE: TAG.node_id}
+    session.replies["GET compute /servers/detail"] = {
+        "servers": [{"id": SERVER, "metadata": tagged}]
+    }
+
+    thing = a_thing(ResourceKind.FLOATING_IP, None)
+    await a_provider(session, quirks=WITHOUT).delete_step(thing, TAG)
+
+    assert deleted(session) == ["/floatingips/mine"]
+
+
+class OneMeanwhile(CannedSession):
+    """While floating IPs are listed for the first time, a node gets one that is not in the list."""
+
+    provider = None
+    given = ""
+
+    async def request(self, service, method, path, **options):
+        answer = await super().request(service, method, path, **options)
+        provider, self.provider = self.provider, None
+        if provider is not None and path == "/floatingips":
+            self.given = (await provider.attach_public(TAG, SERVER)).external_id
+        else:
+            self.provider = provider
+        return answer
+
+
+async def test_one_made_while_the_lists_are_read_is_known_later():
+    """Its server may be gone by the next time."""
+    session = OneMeanwhile()
+    provider = session.provider = a_provider(session, quirks=WITHOUT)
+
+    await provider.find_leftovers()
+    session.replies["GET network /floatingips"] = {"floatingips": [floating(session.given)]}
+
+    assert found(await provider.find_leftovers()) == {session.given: TAG}
+
+
 async def test_one_in_doubt_is_deleted_though_no_list_shows_its_server():
     """A part of the cloud may be down; this process asked for it, and knows for which server."""
     session = a_session(floating("strangers", "p"))
@@ -123,6 +168,20 @@ async def test_one_that_is_left_over_is_known_by_the_server_it_led_to():
     after = found(await provider.find_leftovers())
 
     assert before == after == {"mine": TAG, "strangers": None}
+
+
+@pytest.mark.parametrize(("floats", "tag"), [(True, TAG), (False, None)])
+async def test_one_on_a_server_that_was_to_have_none_is_a_persons(floats, tag):
+    """Who gave it to the node may want it back: the sweep leaves it alone."""
+    session = a_session(floating("attached", PORT))
+    tagged = {TAG_DEPLOYMENT: TAG.deployment, TAG_NODE: TAG.node_id, TAG_POOL: "main"}
+    servers = [{"id": SERVER, "metadata": tagged}]
+    session.replies["GET compute /servers/detail"] = {"servers": servers}
+    config = a_config(pools={"auto_floating_ip": floats})
+
+    leftovers = await a_provider(session, config, quirks=WITHOUT).find_leftovers()
+
+    assert found(leftovers) == {"attached": tag}
 
 
 def found(leftovers):

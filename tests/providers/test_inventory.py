@@ -294,3 +294,14 @@ async def test_more_metadata_than_the_cloud_takes_costs_its_label(number, missin
 
     assert (SMALL in found) is missing
     assert not missing or "takes 40 for a server" in found[SMALL]
+
+
+async def test_the_network_that_a_server_is_put_on_counts_as_metadata():
+    """It is written into the server beside what is always written."""
+    properties = {f"key-{one}": "value" for one in range(35)}
+    config = a_config(a_label("small", instance_properties=properties))
+    quirks = Quirks(metadata_most=40, servers_per_network=250)
+
+    found = (await a_provider(CannedSession(), config, quirks=quirks).inventory()).missing
+
+    assert "which Trellis needs 6" in found[SMALL]

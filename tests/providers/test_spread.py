@@ -99,6 +99,16 @@ def test_a_server_that_no_list_shows_yet_still_counts():
         next_of(spread, ["n1"])
 
 
+def test_a_server_that_a_list_has_shown_counts_no_longer_once_none_shows_it():
+    """It was deleted by somebody else: nothing tells of it but the list."""
+    spread = a_spread(most=1)
+    spread.made("a", "n1")
+    spread.saw([row("a", "n1")], full=True)
+    spread.saw([], full=True)
+
+    assert next_of(spread, ["n1"]) == "n1"
+
+
 def a_session(*rows):
     session = CannedSession()
     networks = [{"id": OTHER, "name": "other-net"}, *SAMPLES["networks"]["networks"]]
@@ -125,6 +135,18 @@ async def test_each_server_is_on_one_network_and_says_on_which():
     assert session.names().index("GET compute /servers/detail") < session.names().index(
         "POST compute /servers"
     )
+
+
+async def test_a_server_that_was_just_made_counts_before_a_list_shows_it():
+    """Two creates one after the other go on two networks."""
+    session = a_session()
+    provider = spreading(session)
+
+    await provider.create(an_intent())
+    await provider.create(an_intent())
+
+    sent = [call.json["server"] for call in session.made if call.name.startswith("POST")]
+    assert {one["networks"][0]["uuid"] for one in sent} == {CI_NET, OTHER}
 
 
 @pytest.mark.parametrize("learnt", ["by a GET", "by a list"])
@@ -163,6 +185,16 @@ async def test_the_quota_is_no_more_than_what_the_networks_carry():
     few = {**SAMPLES["limits"]["limits"]["absolute"], "maxTotalInstances": 3}
     session.replies["GET compute /limits"] = {"limits": {"absolute": few}}
     assert (await provider.limits()).limits.instances == 3
+
+
+async def test_the_quota_is_the_clouds_where_a_pool_names_no_network():
+    """Nova chooses one, and what that carries nobody knows: it is not nothing."""
+    session = a_session()
+    provider = a_provider(session, a_config(pools={"networks": ()}), quirks=TWO_EACH)
+    await provider.inventory()
+
+    told = SAMPLES["limits"]["limits"]["absolute"]["maxTotalInstances"]
+    assert (await provider.limits()).limits.instances == told
 
 
 async def test_without_the_quirk_a_server_is_on_all_networks():

@@ -55,8 +55,8 @@ class TestOrder:
 
         assert place.provider == "beta"
         assert place.reason == (
-            "beta: 0 ready, 1 to launch, because 30 % of its room is taken; "
-            "alpha less: 40 % of its room is taken"
+            "beta: 0 ready, 1 to launch, because its room is then 31 % full; "
+            "alpha less: its room is then 50 % full"
         )
 
     def test_what_is_nearest_to_its_limit_counts(self):
@@ -147,6 +147,29 @@ class TestPools:
 
         assert [x.offer.pool for x in chosen(provider).launch] == ["p1"]
 
+    def in_two_zones(self):
+        """A pool of last resort in a zone where nothing stands, and another where much does."""
+        last, first = (
+            attrs.evolve(
+                a_pool(offers={"small": an_offer(pool=name, zones=(zone,))}, name=name),
+                priority=priority,
+            )
+            for name, zone, priority in (("p0", "az1", 200), ("p1", "az2", 10))
+        )
+        return a_provider("alpha", pools=[last, first], zone_nodes={"az2": 5})
+
+    def test_a_lower_priority_number_goes_first_in_whichever_zone(self):
+        """The zone with the fewest nodes is for pools that are as good."""
+        place = chosen(self.in_two_zones())
+
+        assert [x.offer.pool for x in place.launch] == ["p1"]
+
+    def test_a_lower_priority_number_goes_first_for_the_shelf(self):
+        world = a_snapshot(providers=[self.in_two_zones()], min_ready={"small": 1})
+
+        (warm,) = (d for d in plan(world).decisions if isinstance(d, Warm))
+        assert (warm.launch.offer.pool, warm.launch.az) == ("p1", "az2")
+
     @pytest.mark.parametrize(("used", "name"), [(4, "p1"), (5, "p0")])
     def test_weights_divide_a_providers_nodes(self, used, name):
         """With 1 and 2, one pool has half of what the other has; at a tie, as listed."""
@@ -175,7 +198,7 @@ class TestTracks:
 
         assert place.provider == "beta"
         assert place.reason == (
-            "beta: 0 ready, 1 to launch, because 0 % of its room is taken; "
+            "beta: 0 ready, 1 to launch, because its room is then 10 % full; "
             "alpha less: 3 of 10 launches failed in the last 15 min"
         )
 

@@ -313,3 +313,15 @@ class _Mine:
     def trellis_register_providers(register):
         stock = register.get("openstack") or BUILT_IN.get("openstack")
         register.add("mine", stock.factory, stock.configuration_class)
+
+
+def test_two_of_one_twin_share_no_address(path):
+    """What the twin has on the outside is the first one's; the other's are by its number."""
+    clouds = load_clouds(path("clouds: [{twin: tiny}, {twin: tiny, name: second}]")).clouds
+
+    first, second = (
+        SimCloud(spec, wall=lambda: 0.0, random=Random(1)).outside_ranges() for spec in clouds
+    )
+
+    assert not any(one.overlaps(other) for one in first for other in second)
+    assert [str(one) for one in first] == ["198.51.100.0/24", "203.0.113.0/24"]

@@ -1,13 +1,14 @@
 """``trellis plugin check``: a plugin by itself, and against its cloud without changing anything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from trellis.cli.shape import Command, note
+from trellis.cli.shape import Command, complain_of, note
 from trellis.cli.tables import Column, print_table, show_data
 from trellis.cli.talk import output_option
+from trellis.errors import TrellisError
 
 if TYPE_CHECKING:
     from trellis.inspection.findings import Finding
@@ -108,17 +109,32 @@ async def _look(
 
 
 def run_interruptible(main: Callable[[], Awaitable[T]]) -> T:
-    """Run it; Ctrl-C ends it with 1, after it has tidied up."""
+    """Run it; Ctrl-C ends it with 1, after it has tidied up or has said what it could not."""
     import trio
 
-    interrupted = False
+    rest: BaseExceptionGroup[BaseException] | None = None
     try:
         return trio.run(main)
-    except* KeyboardInterrupt:
-        interrupted = True
-    assert interrupted
+    except KeyboardInterrupt:
+        pass
+    except BaseExceptionGroup as group:
+        interrupt, rest = group.split(KeyboardInterrupt)
+        if interrupt is None:
+            raise
+    for error in () if rest is None else _leaves(rest):
+        if not isinstance(error, TrellisError):
+            raise error
+        complain_of(error)
     note("interrupted")
     raise SystemExit(1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def type_named(host: "PluginHost", type_: str) -> "Registration[ProviderFactory]":

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _LONGEST: Final = 40
+_OWN: Final = "trellis-ci"
+"""The distribution of Trellis."""
 _TEMPLATE: Final = "plugin_template"
 _SUFFIX: Final = ".tmpl"
 _PLACES: Final = {
@@ -75,6 +77,14 @@ def refuse_name(name: str) -> None:
         raise PluginError(
             f"{name!r} is no name of a provider type: it begins with a letter and has at most "
             f"{_LONGEST} lower-case letters, digits and single dashes{hint}"
+        )
+    if distribution(name) == _OWN:
+        raise PluginError(f"{_OWN} is Trellis itself: choose another name")
+    import yaml
+
+    if yaml.safe_load(name) != name:
+        raise PluginError(
+            f"{name!r} means something else in YAML unless it is in quotes: choose another name"
         )
     from trellis.plugin_host import load_plugins
 

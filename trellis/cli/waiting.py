@@ -73,7 +73,8 @@ def _follow(
 ) -> Any:
     lost_at, poll_s = None, _FIRST_POLL_S
     while made["state"] in _WAITING:
-        progress.tell(_words(made), ready_in_s=made["estimate_s"])
+        if lost_at is None:  # what was known before a break is no news
+            progress.tell(_words(made), ready_in_s=made["estimate_s"])
         left = poll_s if timeout is None else begun + timeout - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -43,7 +43,8 @@ async def nodes_since(store: Store, since: float) -> list[Node]:
         if page[-1].at < since:
             break
         before = page[-1].position
-    return nodes
+    # One may have been archived while the history was read.
+    return list({node.id: node for node in nodes}.values())
 
 
 def _sent_at(node: Node) -> Iterator[float]:

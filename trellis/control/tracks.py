@@ -6,7 +6,7 @@ of the cloud.
 
 import bisect
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -28,6 +28,9 @@ FEWEST: Final = 3
 
 Key = tuple[str, str]
 _FAILED: Final = frozenset({NodeState.FAILED, NodeState.ABORTED})
+_FAILURES: Final = frozenset(f"node.{state.value}" for state in _FAILED)
+MOST_EVENTS: Final = 20
+"""Of a node that is gone so many events are looked through: those of its end are the last."""
 
 
 @attrs.define
@@ -76,10 +79,21 @@ class Tracks:
             StoreFailedError: the history cannot be read.
         """
         began_at = world.wall()
+        # What was seen before is among the records by now, and is not counted twice.
+        self._endings, self._tracks, self._oldest = {}, {}, math.inf
         nodes = await nodes_since(store, began_at - LATELY_S)
-        ends = (end for node in nodes if (end := _end_of(node)) is not None)
+        ends = [end for node in nodes if (end := _end_of(node)) is not None]
+        looked_up: Counter[Key] = Counter()
+        for node in sorted(filter(_may_have_failed, nodes), key=_state_at, reverse=True):
+            key = node.provider, node.label
+            if looked_up[key] == MOST:
+                continue
+            looked_up[key] += 1
+            if (at := await _failed_at(node, store)) is not None:
+                ends.append((at, key, None))
         # What has ended since is seen as it happens.
-        for at, key, took_s in sorted((e for e in ends if e[0] < began_at), key=lambda e: e[:2]):
+        lately = (end for end in ends if began_at - LATELY_S < end[0] < began_at)
+        for at, key, took_s in sorted(lately, key=lambda e: e[:2]):
             self._add(key, at, took_s)
 
     def see(self, change: Change) -> None:
@@ -143,10 +157,28 @@ def _was_sent(node: Node) -> bool:
 
 
 def _end_of(node: Node) -> tuple[float, Key, float | None] | None:
-    """How a recorded node's launch ended, if it has ended; of what is gone only traces are left."""
+    """How a recorded node's launch ended, as far as its own record tells."""
     key = node.provider, node.label
     if node.ready_at is not None:
         return node.ready_at, key, node.ready_at - node.created_at
-    if node.state is not NodeState.BUILDING and node.fault and _was_sent(node):
+    if node.state in _FAILED and _was_sent(node):
         return node.state_at, key, None
     return None
+
+
+def _may_have_failed(node: Node) -> bool:
+    """Whether its launch failed or was cancelled, which its record tells no longer."""
+    ended = node.state in (NodeState.DELETING, NodeState.GONE)
+    return ended and node.ready_at is None and node.fault is not None and _was_sent(node)
+
+
+async def _failed_at(node: Node, store: Store) -> float | None:
+    """When its launch failed; None if it was cancelled, or deleted by a person."""
+    for event in await store.events_about(node.id, MOST_EVENTS):
+        if event.subject == node.id and event.type in _FAILURES:
+            return event.at
+    return None
+
+
+def _state_at(node: Node) -> float:
+    return node.state_at

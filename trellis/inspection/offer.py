@@ -14,6 +14,7 @@ from trellis.openstack.compute import Compute, FlavorRow
 from trellis.openstack.image import ACTIVE, Image
 from trellis.openstack.network import Network, NetworkRow
 from trellis.openstack.nova_images import NovaImages
+from trellis.providers.config import OpenStackProviderConfig
 from trellis.providers.networks import read_networks
 from trellis.providers.openstack import OpenStackProvider
 
@@ -114,8 +115,11 @@ async def networks(there: Opened) -> list[Finding]:
     if quirks.lacks_neutron:
         found = "networks are named by id in the configuration (lacks_neutron)"
         return [Finding(what="networks", found=found)]
+    config = there.config
     facts = await read_networks(
-        _network(there), floating_wanted=not quirks.gives_public_addresses, configured=None
+        _network(there),
+        floating_wanted=not quirks.gives_public_addresses,
+        configured=config.floating_network if isinstance(config, OpenStackProviderConfig) else None,
     )
     project = (await there.session.home()).project_id
     attachable = [row for row in facts.networks if _attachable(row, project)]
@@ -165,6 +169,9 @@ async def networks(there: Opened) -> list[Finding]:
             "name the network under public_networks, or reach nodes from inside"
         )
         return [warning("networks", found, remedy, data=data)]
+    if facts.doubt:
+        remedy = "Name the one that is meant as floating-network of the provider"
+        return [warning("networks", f"{found}; {facts.doubt}", remedy, data=data)]
     if facts.floating is None or not routed:
         lack = "no router leads outside" if facts.floating else "there is no external network"
         remedy = (

@@ -99,9 +99,10 @@ class Entry:
             _underscored(regions.get(region, {})),
             {"region_name": region},
         )
-        for key in ("regions", "profile", "cloud"):
+        for key in ("regions", "profile", "cloud", "needed"):
             values.pop(key, None)
-        needed = values.pop("needed", {})
+        needed = self.profile.get("needed", {})  # its own word: no entry has such a key
+        needed = needed if isinstance(needed, dict) else {}
         credentials = Credentials(written=self.values, fault=self._fault)
         loader = credentials.loader(values)
         credentials.check_numbers(values, loader)

@@ -139,6 +139,7 @@ class FloatingIps:
         Args:
             owners: tags of servers by their ids, where floating IPs carry none.
         """
+        before = set(self._tags)
         rows = await self.network.floating_ips()
         tags: dict[str, Tag | None]
         if self.described:
@@ -149,7 +150,9 @@ class FloatingIps:
                 row.id: owners.get(servers.get(row.port_id or "", "")) or self._tags.get(row.id)
                 for row in rows
             }
-            self._tags = {id: tag for id, tag in tags.items() if tag is not None}
+            # One that was made meanwhile may not be among the rows.
+            meanwhile = {id: tag for id, tag in self._tags.items() if id not in before}
+            self._tags = meanwhile | {id: tag for id, tag in tags.items() if tag is not None}
         return tuple(
             Leftover(
                 kind=ResourceKind.FLOATING_IP,
@@ -170,6 +173,7 @@ class FloatingIps:
         return [
             row
             for port in await self.network.ports(device_id=server_id)
+            if port.device_id == server_id
             for row in await self.network.floating_ips(port_id=port.id)
             if row.port_id == port.id
         ]

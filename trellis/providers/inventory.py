@@ -250,10 +250,12 @@ class Resolver:
 
     def _check_metadata(self, label: OpenStackLabelConfig) -> None:
         most, own = self.quirks.metadata_most, len(label.instance_properties)
-        if most is not None and own + OUR_METADATA > most:
+        # The network that a server was put on is written into it as well.
+        ours = OUR_METADATA + (self.quirks.servers_per_network is not None)
+        if most is not None and own + ours > most:
             raise MissingError(
                 f"instance-properties has {own} entries; the cloud takes {most} for a server, of "
-                f"which Trellis needs {OUR_METADATA}"
+                f"which Trellis needs {ours}"
             )
 
     def _volume_gib(self, label: OpenStackLabelConfig) -> int:

@@ -470,15 +470,21 @@ class OpenStackProvider:
             return volumes
         floating: tuple[Leftover, ...] = ()
         if not self.quirks.gives_public_addresses:
-            floating = await self._floating.leftovers(await self._owners())
+            floating = await self._floating.leftovers(await self._owners(self._may_float))
         return (*floating, *await ports_left_behind(self.network), *volumes)
 
-    async def _owners(self) -> Mapping[str, Tag]:
+    async def _owners(
+        self, counts: Callable[[ServerRow], bool] = lambda _: True
+    ) -> Mapping[str, Tag]:
         """The tags of servers, where floating IPs carry none and are known by their server's."""
         if self._floating.described:
             return {}
-        tags = ((row.id, tag_of(row)) for row in await self.compute.servers())
-        return {id: tag for id, tag in tags if tag is not None}
+        rows = filter(counts, await self.compute.servers())
+        return {row.id: tag for row in rows if (tag := tag_of(row)) is not None}
+
+    def _may_float(self, row: ServerRow) -> bool:
+        """Whether its floating IP can be ours: one on a server that was to have none is not."""
+        return self._floats_by_pool.get(row.metadata.get(TAG_POOL, ""), True)
 
     async def delete_step(self, resource: Resource, tag: Tag) -> Gone:
         """Tell the cloud to delete one thing, or see that it is gone.

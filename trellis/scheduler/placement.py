@@ -149,7 +149,7 @@ def _fit_on(
         return offered
     reason = "its labels have no zone in common here"
     first = ""
-    best: tuple[int, str | None, dict[int, Node], list[Offer]] | None = None
+    best: tuple[tuple[int, int], str | None, dict[int, Node], list[Offer]] | None = None
     alike = offered.alike and not any(pool.spots_held for pool in provider.pools)
     tried = set()
     for az in _by_nodes(offered.zones, provider, room):
@@ -161,11 +161,14 @@ def _fit_on(
         chosen = room.choose_pools(provider, [labels[slot] for slot in slots], az)
         if isinstance(chosen, str):
             first = first or chosen
-        elif best is None or len(slots) < best[0]:
-            best = len(slots), az, take, chosen
+            continue
+        # Pools of one provider may be in other zones, and some are to be used before others.
+        rank = len(slots), priority_of(provider, chosen)
+        if best is None or rank < best[0]:
+            best = rank, az, take, chosen
     if best is None:
         return first or reason
-    _, az, take, chosen = best
+    (_, priority), az, take, chosen = best
     return Fit(
         provider=provider.name,
         az=az,
@@ -173,7 +176,7 @@ def _fit_on(
         slots=tuple(slot for slot in range(len(labels)) if slot not in take),
         offers=tuple(chosen),
         size=size_of(take.values(), chosen),
-        priority=priority_of(provider, chosen),
+        priority=priority,
     )
 
 

@@ -214,7 +214,9 @@ class Preference:
     def _share(self, weighed: _Weighed) -> str:
         provider = self._snapshot.providers[weighed.fit.provider]
         if not self._weighted:
-            return f"{100 * self._room.fill(provider, ()):.0f} % of its room is taken"
+            full = 100 * weighed.plain
+            shown = f"{full:.0f}" if full >= 10 else f"{full:.2g}"
+            return f"its room is then {shown} % full"
         return f"it has {self._room.nodes(provider)} nodes for a weight of {_weight(provider):g}"
 
 

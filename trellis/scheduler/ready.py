@@ -7,7 +7,7 @@ import attrs
 
 from trellis.model.node import Node
 from trellis.scheduler.decisions import Decision, Launch, Retire, Warm
-from trellis.scheduler.preference import Key, Preference
+from trellis.scheduler.preference import Key, Preference, priority_of
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import ProviderView, Snapshot
 from trellis.spi.provider import Offer
@@ -144,11 +144,18 @@ def _warm(label: str, snapshot: Snapshot, room: Room, preference: Preference) ->
 def _zone_with_room(
     provider: ProviderView, label: str, room: Room
 ) -> tuple[str | None, Offer] | None:
+    lowest = min((p.priority for p in provider.pools if label in p.offers), default=0)
+    best: tuple[int, str | None, Offer] | None = None
     for az in _zones(provider, label, room):
         chosen = room.choose_pools(provider, [label], az, shelf=True)
-        if not isinstance(chosen, str):
+        if isinstance(chosen, str):
+            continue
+        priority = priority_of(provider, chosen)
+        if priority == lowest:
             return az, chosen[0]
-    return None
+        if best is None or priority < best[0]:
+            best = priority, az, chosen[0]
+    return best and best[1:]
 
 
 def _zones(provider: ProviderView, label: str, room: Room) -> list[str | None]:

@@ -55,14 +55,16 @@ def with_twins(
         tree: what they were read from.
         faults: where what does not fit together is noted.
     """
-    found = []
+    found: list[CloudSpec] = []
     for spec, (path, cloud) in zip(clouds, _clouds(tree), strict=True):
         if spec.twin is None:
             found.append(spec)
             continue
         base = TWINS[spec.twin]()
-        if "regions" in cloud.entries:
-            base = attrs.evolve(base, outside=())  # one range a region: they are others now
+        taken = {cidr for other in found for cidr in other.outside}
+        if "regions" in cloud.entries or taken.intersection(base.outside):
+            # One range a region, and they are others now; or the same twin was there before.
+            base = attrs.evolve(base, outside=())
         try:
             found.append(_laid_over(base, spec, cloud))
         except ValueError as error:

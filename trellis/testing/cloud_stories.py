@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trellis.errors import CloudError, QuotaExceededError, TrellisError
+from trellis.errors import QuotaExceededError, TrellisError
 from trellis.inspection.opening import Opened
 from trellis.model.names import NodeId
 from trellis.model.node import Resource, ResourceKind
@@ -248,8 +248,6 @@ async def over_quota(scene: Scene) -> Any:
     try:
         server_id = await scene.provider.create(intent)
     except QuotaExceededError as refusal:
-        return refusal
-    except CloudError as refusal:
-        return refusal
+        return refusal  # any other error may have made it all the same
     await scene.gone(ResourceKind.SERVER, server_id)
     raise CannotTellError("the cloud made the server all the same; it is deleted again")

@@ -39,6 +39,7 @@ from trellis.testing.cloud_stories import (
     CloudStory,
     Scene,
 )
+from trellis.testing.heard import Heard, Listening
 from trellis.testing.stand_ins import is_secret, secrets_of, stand_ins
 
 _WITHIN_S: Final = 1800.0
@@ -125,12 +126,20 @@ async def record(
         CassetteError: something that looks like a secret would be written.
         CloudError: the cloud fails, also at deleting what was made.
     """
-    access = await _access(place, transports, wall)
-    replaced = stand_ins(place.cloud, access, hide_hosts=hide_hosts)
+    heard = Heard()
+    access = await _access(
+        place, lambda settings: Listening(_over_httpx(transports(settings)), heard), wall
+    )
+    profile = place.registration.profile
+    replaced = stand_ins(
+        place.cloud,
+        access,
+        hide_hosts=hide_hosts,
+        heard=heard,
+        public=() if profile is None else tuple(map(str, profile.entry.get("auth", {}).values())),
+    )
     known = secrets_of(place.cloud)
-    inner = transports(_settings(place.cloud))
-    if not isinstance(inner, httpx.AsyncBaseTransport):
-        raise CassetteError("only what goes over httpx can be recorded")
+    inner = _over_httpx(transports(_settings(place.cloud)))
     told = json.dumps(_how_to_tell(story, place), sort_keys=True)
     for real, fake in replaced.items():
         told = told.replace(real, fake)
@@ -210,23 +219,35 @@ async def _told(
 
 async def _to_its_end(story: CloudStory, there: Opened, tidies: bool) -> Any:
     scene = Scene(there=there)
-    done = False
     try:
         with trio.fail_after(_WITHIN_S):
-            told = await story.tell(scene)
-        done = True
-        return told
-    except trio.TooSlowError:
-        raise CannotTellError(f"it did not come to its end within {_WITHIN_S:g} s") from None
-    finally:
-        if tidies and not done:
-            with trio.move_on_after(_TIDY_S, shield=True) as late:
-                await scene.tidy()
-            if late.cancelled_caught:
-                raise CannotTellError(
-                    f"what was made is not gone after {_TIDY_S:g} s: look for server {NAME} and "
-                    f"floating IPs whose description begins with trellis:{DEPLOYMENT}"
-                )
+            return await story.tell(scene)
+    except BaseException as broken:
+        left = await _tidied(scene) if tidies else None
+        if left is not None and not isinstance(broken, Exception):
+            # Ctrl-C stays one: else whoever records more stories would go on with the next.
+            raise BaseExceptionGroup("broken off, and not tidied up", [broken, left]) from None
+        if left is not None:
+            raise left from broken
+        if isinstance(broken, trio.TooSlowError):
+            what = f"it did not come to its end within {_WITHIN_S:g} s"
+            raise CannotTellError(what) from None
+        raise
+
+
+async def _tidied(scene: Scene) -> TrellisError | None:
+    """Delete what was made; what stands against it, if something does."""
+    try:
+        with trio.move_on_after(_TIDY_S, shield=True) as late:
+            await scene.tidy()
+    except TrellisError as error:
+        return error
+    if not late.cancelled_caught:
+        return None
+    return CannotTellError(
+        f"what was made is not gone after {_TIDY_S:g} s: look for server {NAME} and "
+        f"floating IPs whose description begins with trellis:{DEPLOYMENT}"
+    )
 
 
 async def _access(place: Place, transports: TransportFactory, wall: Callable[[], float]) -> Access:
@@ -237,6 +258,12 @@ async def _access(place: Place, transports: TransportFactory, wall: Callable[[],
     except* TrellisError as group:
         raise next(_leaves(group)) from None
     return access
+
+
+def _over_httpx(transport: Any) -> httpx.AsyncBaseTransport:
+    if not isinstance(transport, httpx.AsyncBaseTransport):
+        raise CassetteError("only what goes over httpx can be recorded")
+    return transport
 
 
 def _settings(cloud: CloudConfig) -> TransportSettings:

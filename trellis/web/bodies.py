@@ -99,7 +99,7 @@ class PauseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: By = "api"
     reason: Reason = ""
     for_s: Annotated[
-        Annotated[float, Meta(gt=0, le=31_536_000)] | None,
+        Annotated[float, Meta(gt=0, le=3_153_600_000)] | None,
         Meta(description="Seconds until launches go on by themselves; null is until resumed."),
     ] = None
 

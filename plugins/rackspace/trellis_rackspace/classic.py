@@ -142,19 +142,20 @@ PROFILE: Final = CloudProfile(
         ),
         Quirk(
             name="rate.compute.create",
-            value=Limit(per_s=100 / _MINUTE_S, burst=50, per_day=1000),
+            value=Limit(per_s=50 / _MINUTE_S, burst=50, per_day=1000),
             section="8",
             does="100 POSTs a minute, and 1000 servers a day; answered with 413 and the time at "
-            "which to come again, as retryAt or retryAfter in the body.",
+            "which to come again, as retryAt in the body (retryAfter is reported). 50 at once and "
+            "50 a minute keep to that in any minute.",
             evidence=_LIMITS,
             era="since 2012; raised on request, as for OpenDev in 2014",
             check="GET /limits and read rate",
         ),
         Quirk(
             name="rate.compute.read",
-            value=Limit(per_s=1000 / _MINUTE_S, burst=100),
+            value=Limit(per_s=900 / _MINUTE_S, burst=100),
             section="8",
-            does="1000 GETs a minute.",
+            does="1000 GETs a minute. 100 at once and 900 a minute keep to that in any minute.",
             evidence=_LIMITS,
             era="since 2012; raised on request",
             check="GET /limits and read rate",

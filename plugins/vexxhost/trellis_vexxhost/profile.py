@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from trellis.openstack.profile import CloudProfile, Quirk
+from trellis.openstack.profile import CloudProfile, Mark, Quirk
 from trellis.openstack.quirks import VolumeBoot
 
 _STATIC: Final = "openstacksdk, history of openstack/config/vendors/vexxhost.json (2018)"
@@ -53,11 +53,13 @@ PROFILE: Final = CloudProfile(
         Quirk(
             name="boots_from_volume",
             value=VolumeBoot(size_gib=80, regions=("sjc1",)),
-            does="In sjc1 a server boots from a volume: flavors have no disk there.",
+            does="In sjc1 OpenDev's servers booted from volumes of 80 GB; that no flavor has a "
+            "disk there follows from it, and is stated nowhere.",
             evidence="openstack/project-config, nodepool/ (vexxhost-sjc1: boot-from-volume, "
             "volume-size 80)",
             era="since 2018",
             check="openstack flavor list in both regions, and read the column Disk",
+            mark=Mark.INFERRED,
         ),
     ),
 )

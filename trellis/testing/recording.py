@@ -222,16 +222,20 @@ async def _to_its_end(story: CloudStory, there: Opened, tidies: bool) -> Any:
     try:
         with trio.fail_after(_WITHIN_S):
             return await story.tell(scene)
-    except BaseException as broken:
-        left = await _tidied(scene) if tidies else None
-        if left is not None and not isinstance(broken, Exception):
-            # Ctrl-C stays one: else whoever records more stories would go on with the next.
-            raise BaseExceptionGroup("broken off, and not tidied up", [broken, left]) from None
+    except Exception as broken:
+        left = await _tidied(scene) if tidies else None  # noqa: ASYNC120 - it is shielded
         if left is not None:
             raise left from broken
         if isinstance(broken, trio.TooSlowError):
             what = f"it did not come to its end within {_WITHIN_S:g} s"
             raise CannotTellError(what) from None
+        raise
+    except BaseException as broken:
+        left = await _tidied(scene) if tidies else None  # noqa: ASYNC102 - it is shielded, and ends
+        if left is not None:
+            # Ctrl-C stays one: else whoever records more stories would go on with the next.
+            both = BaseExceptionGroup("broken off, and not tidied up", [broken, left])
+            raise both from None  # noqa: ASYNC104 - what was cancelled is in the group
         raise
 
 

@@ -2,36 +2,21 @@
 
     .venv/bin/python -m tests.plugins.direct_documented
 
-The answers are those that the project's survey of clouds quotes, with made-up ids and names. Each
-story is told to our client while they are played, and a cassette keeps both. With an account,
-`trellis plugin record` makes cassettes of the real thing.
+The answers are those that the project's survey of clouds quotes, with made-up ids and names. With
+an account, `trellis plugin record` makes cassettes of the real thing.
 """
 
-import json
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from random import Random
 from typing import Any
 
-import attrs
-import httpx
 import trio
 from trellis_ovh.profiles import OVH
 from trellis_vexxhost.profile import PROFILE as VEXXHOST
 
-from trellis.errors import CloudError
-from trellis.http import Road
-from trellis.openstack.auth import running_account
+from tests.plugins.documented import Answer, Place, Scene, Story, refusal, write
 from trellis.openstack.clouds import CloudConfig
 from trellis.openstack.compute import ServerRequest
 from trellis.openstack.profile import CloudProfile
-from trellis.openstack.session import Session
-from trellis.providers.config import OpenStackProviderConfig
-from trellis.providers.openstack import OpenStackProvider
-from trellis.testing.cassette import Provenance, Recording, open_cassette
 
-CASSETTES = Path(__file__).parents[2] / "cassettes"
 AGAIN = ".venv/bin/python -m tests.plugins.direct_documented"
 PROJECT = "00000000000000000000000000000abc"
 SHOWN = "00000000-0000-4000-8000-0000000000b4"
@@ -39,56 +24,49 @@ FAILED = "00000000-0000-4000-8000-0000000000b7"
 MADE = "00000000-0000-4000-8000-0000000000b8"
 IMAGE = "00000000-0000-4000-8000-0000000000a2"
 
-Answer = tuple[int, dict[str, str], Any]
-Answers = dict[tuple[str, str], list[Answer]]
-"""By method and URL: status, headers and body of one call after the other."""
+
+def _tokens(profile: CloudProfile) -> str:
+    """Where logins go."""
+    return f"{profile.entry['auth']['auth_url']}/auth/tokens"
 
 
-@attrs.frozen(kw_only=True)
-class Place:
-    """A cloud in one region, and how it answers a login."""
+def _logged_in(user: str, catalog: list[dict[str, Any]]) -> Answer:
+    """The answer to a login."""
+    domain = {"id": "default", "name": "Default"}
+    token = {
+        "methods": ["password"],
+        "issued_at": "2026-11-22T13:40:00.000000Z",
+        "expires_at": "2026-11-23T13:40:00.000000Z",
+        "user": {
+            "id": "000000000000000000000000000000aa",
+            "name": user,
+            "domain": domain,
+            "password_expires_at": None,
+        },
+        "project": {"id": PROJECT, "name": "1234567890123456", "domain": domain},
+        "roles": [{"id": "9fe2ff9ee4384b1894a90878d3e92bab", "name": "_member_"}],
+        "catalog": catalog,
+    }
+    header = {"X-Subject-Token": "gAAAAAfaketoken-0001", "Vary": "X-Auth-Token"}
+    return 201, header, {"token": token}
 
-    profile: CloudProfile
-    region: str
-    compute: str
-    auth: dict[str, str]
-    catalog: list[dict[str, Any]]
 
-    @property
-    def config(self) -> CloudConfig:
-        """Its entry, on the ground of its profile."""
-        entry = self.profile.entry
-        return CloudConfig(
-            name=self.profile.name,
-            region_name=self.region,
+def _place(
+    profile: CloudProfile, region: str, auth: dict[str, str], catalog: list[dict[str, Any]]
+) -> Place:
+    """A cloud in one region."""
+    entry = profile.entry
+    return Place(
+        profile=profile,
+        config=CloudConfig(
+            name=profile.name,
+            region_name=region,
             auth_type=entry["auth_type"],
-            auth={**entry["auth"], **self.auth, "password": "scrubbed"},
-        )
-
-    @property
-    def tokens(self) -> str:
-        """Where logins go."""
-        return f"{self.profile.entry['auth']['auth_url']}/auth/tokens"
-
-    def logged_in(self) -> Answers:
-        """The answer to a login."""
-        domain = {"id": "default", "name": "Default"}
-        token = {
-            "methods": ["password"],
-            "issued_at": "2026-11-22T13:40:00.000000Z",
-            "expires_at": "2026-11-23T13:40:00.000000Z",
-            "user": {
-                "id": "000000000000000000000000000000aa",
-                "name": self.auth["username"],
-                "domain": domain,
-                "password_expires_at": None,
-            },
-            "project": {"id": PROJECT, "name": "1234567890123456", "domain": domain},
-            "roles": [{"id": "9fe2ff9ee4384b1894a90878d3e92bab", "name": "_member_"}],
-            "catalog": self.catalog,
-        }
-        header = {"X-Subject-Token": "gAAAAAfaketoken-0001", "Vary": "X-Auth-Token"}
-        return {("POST", self.tokens): [(201, header, {"token": token})]}
+            auth={**entry["auth"], **auth, "password": "scrubbed"},
+        ),
+        login={("POST", _tokens(profile)): [_logged_in(auth["username"], catalog)]},
+        again=AGAIN,
+    )
 
 
 def _service(kind: str, name: str, **urls: str) -> dict[str, Any]:
@@ -104,16 +82,15 @@ def _ovh(host: str, region: str, path: str) -> str:
     return f"https://{host}.{region.lower()}.cloud.ovh.net/{path}"
 
 
-AT_OVH = Place(
-    profile=OVH,
-    region="GRA1",
-    compute=_ovh("compute", "GRA1", f"v2.1/{PROJECT}"),
+OVH_COMPUTE = _ovh("compute", "GRA1", f"v2.1/{PROJECT}")
+VEXXHOST_COMPUTE = "https://compute-sjc1.cloud.example/v2.1"
+AT_OVH = _place(
+    OVH,
+    "GRA1",
     auth={"username": "user-fake00000001", "project_id": PROJECT},
     catalog=[
         _service(
-            "compute",
-            "nova",
-            **{name: _ovh("compute", name, f"v2.1/{PROJECT}") for name in ("GRA1", "BHS1")},
+            "compute", "nova", GRA1=OVH_COMPUTE, BHS1=_ovh("compute", "BHS1", f"v2.1/{PROJECT}")
         ),
         _service("image", "glance", **{n: _ovh("image.compute", n, "") for n in ("GRA1", "BHS1")}),
         _service(
@@ -122,70 +99,17 @@ AT_OVH = Place(
         _service("volumev3", "cinderv3", GRA1=_ovh("volume.compute", "GRA1", f"v3/{PROJECT}")),
     ],
 )
-_SJC1 = "https://compute-sjc1.cloud.example/v2.1"
-AT_VEXXHOST = Place(
-    profile=VEXXHOST,
-    region="sjc1",
-    compute=_SJC1,
+AT_VEXXHOST = _place(
+    VEXXHOST,
+    "sjc1",
     auth={
         "username": "ci-fake",
         "user_domain_name": "Default",
         "project_name": "ci-fake",
         "project_domain_name": "Default",
     },
-    catalog=[_service("compute", "nova", sjc1=_SJC1)],
+    catalog=[_service("compute", "nova", sjc1=VEXXHOST_COMPUTE)],
 )
-
-
-@attrs.frozen
-class Scene:
-    """A region through our client and the plugin's provider."""
-
-    session: Session
-    provider: OpenStackProvider
-
-
-@attrs.frozen(kw_only=True)
-class Story:
-    """One story.
-
-    Attributes:
-        place: where it happens.
-        path: below ``cassettes``.
-        about: what happens in it, for the cassette's head.
-        source: the document it follows.
-        answers: beside, or in place of, those of the login.
-        tell: tells it, and returns what is to be seen.
-    """
-
-    place: Place
-    path: str
-    about: str
-    source: str
-    tell: Callable[[Scene], Awaitable[Any]]
-    answers: Answers = attrs.field(factory=dict)
-
-
-@asynccontextmanager
-async def scene(place: Place, transport: httpx.AsyncBaseTransport):
-    """Our client on this transport, as long as the block runs."""
-    road = Road(place.config.name, transport, plan=place.profile.rates, random=Random(1))
-    async with running_account(place.config, road.beside(transport)) as account:
-        settings = place.profile.settings
-        session = Session(
-            account, road, region=place.region, missing_region=settings.missing_region
-        )
-        config = OpenStackProviderConfig(name="a", type=place.profile.name, cloud="a")
-        yield Scene(session, OpenStackProvider(config, session, "d", quirks=settings))
-
-
-async def refusal(call: Awaitable[object]) -> CloudError | None:
-    """The error of a call that is refused."""
-    try:
-        await call
-    except CloudError as error:
-        return error
-    return None
 
 
 async def login(on: Scene) -> Any:
@@ -277,7 +201,7 @@ STORIES = {
         about="A login too many is refused with 429, and with no word of how long to wait.",
         source=_LIMITS,
         tell=login_refused,
-        answers={("POST", AT_OVH.tokens): [_TOO_MANY]},
+        answers={("POST", _tokens(OVH)): [_TOO_MANY]},
     ),
     "list_over_the_rate": Story(
         place=AT_OVH,
@@ -286,7 +210,7 @@ STORIES = {
         source=f"{_LIMITS}; the list is assembled",
         tell=list_servers,
         answers={
-            ("GET", f"{AT_OVH.compute}/servers/detail"): [
+            ("GET", f"{OVH_COMPUTE}/servers/detail"): [
                 _TOO_MANY,
                 (200, {}, {"servers": []}),
             ]
@@ -298,7 +222,7 @@ STORIES = {
         about="A server on Ext-Net has an IPv6 address that its guest does not know.",
         source="openstack/nova doc/api_samples; openstack-infra/nodepool 0d11cd2; assembled",
         tell=show_server,
-        answers={("GET", f"{AT_OVH.compute}/servers/{SHOWN}"): [(200, {}, {"server": _SERVER})]},
+        answers={("GET", f"{OVH_COMPUTE}/servers/{SHOWN}"): [(200, {}, {"server": _SERVER})]},
     ),
     "create_timed_out": Story(
         place=AT_OVH,
@@ -307,7 +231,7 @@ STORIES = {
         source="openstack/project-config, history of nodepool/, 2017-08; reported",
         tell=create,
         answers={
-            ("POST", f"{AT_OVH.compute}/servers"): [
+            ("POST", f"{OVH_COMPUTE}/servers"): [
                 (500, {}, {"computeFault": {"code": 500, "message": _TIMED_OUT}})
             ]
         },
@@ -319,7 +243,7 @@ STORIES = {
         source="openstack/nova API reference, block_device_mapping_v2; the login is assembled",
         tell=create_from_volume,
         answers={
-            ("POST", f"{_SJC1}/servers"): [
+            ("POST", f"{VEXXHOST_COMPUTE}/servers"): [
                 (202, {}, {"server": {"id": MADE, "links": [], "adminPass": "scrubbed"}})
             ]
         },
@@ -330,48 +254,10 @@ STORIES = {
         about="A server ends in ERROR, as there is no quota for its volume.",
         source="openstack/nova code; openstack/project-config 2018-04; assembled",
         tell=show_failed,
-        answers={("GET", f"{_SJC1}/servers/{FAILED}"): [(200, {}, {"server": _FAILED})]},
+        answers={("GET", f"{VEXXHOST_COMPUTE}/servers/{FAILED}"): [(200, {}, {"server": _FAILED})]},
     ),
 }
 
 
-class Documented(httpx.AsyncBaseTransport):
-    """Answers as documents have it; each answer once."""
-
-    def __init__(self, answers: Answers) -> None:
-        self._left = {call: list(given) for call, given in answers.items()}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await trio.lowlevel.checkpoint()
-        status, headers, body = self._left[request.method, str(request.url)].pop(0)
-        headers = {"Content-Type": "application/json", **headers}
-        content = json.dumps(body).encode()
-        return httpx.Response(status, headers=headers, content=content, request=request)
-
-
-async def write(story: Story) -> None:
-    """Tell a story to the documents, and keep both in its cassette."""
-    provenance = Provenance(
-        story=story.about,
-        source=f"documented: {story.source}",
-        cloud=story.place.profile.title,
-        date="2026-11-23",
-        again=AGAIN,
-    )
-    path = CASSETTES / story.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    answers = {**story.place.logged_in(), **story.answers}
-    recording = Recording(inner=Documented(answers), provenance=provenance)
-    with open_cassette(path, recording=recording) as transport:
-        async with scene(story.place, transport) as on:
-            await story.tell(on)
-
-
-async def main() -> None:
-    """Write all."""
-    for story in STORIES.values():
-        await write(story)
-
-
 if __name__ == "__main__":
-    trio.run(main)
+    trio.run(write, STORIES.values())

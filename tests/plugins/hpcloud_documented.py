@@ -2,33 +2,18 @@
 
     .venv/bin/python -m tests.plugins.hpcloud_documented
 
-What stands here are answers as the project's survey of clouds quotes them, with made-up ids and
-names. Each story is told to our client while they are played, and a cassette keeps both.
+The answers are those that the project's survey of clouds quotes, with made-up ids and names.
 """
 
-import json
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from random import Random
 from typing import Any
 
-import attrs
-import httpx
 import trio
 from trellis_hpcloud.profile import PROFILE
 
-from trellis.errors import CloudError
-from trellis.http import Road
-from trellis.openstack.auth import running_account
+from tests.plugins.documented import Answer, Answers, Place, Scene, Story, refusal, write
 from trellis.openstack.clouds import CloudConfig
 from trellis.openstack.compute import ServerRequest
-from trellis.openstack.session import Session
-from trellis.providers.config import OpenStackProviderConfig
-from trellis.providers.openstack import OpenStackProvider
-from trellis.testing.cassette import Provenance, Recording, open_cassette
 
-TO = Path(__file__).parents[2] / "cassettes" / "hpcloud"
 REGION = "region-b.geo-1"
 HOST = f"https://{REGION}"
 TENANT = "20000000000001"
@@ -38,21 +23,6 @@ SERVER = "00000000-0000-4000-8000-0000000000b5"
 FLOATING = "00000000-0000-4000-8000-0000000000d1"
 PORT = "00000000-0000-4000-8000-0000000000c1"
 EXT_NET = "00000000-0000-4000-8000-00000000ec01"
-AGAIN = ".venv/bin/python -m tests.plugins.hpcloud_documented"
-
-CONFIG = CloudConfig(
-    name="hp",
-    region_name=REGION,
-    auth_type="hpcloud_accesskey",
-    auth={
-        "auth_url": f"{HOST}.identity.hpcloudsvc.com:35357/v2.0/",
-        "access_key": "FAKEACCESSKEY0000000",
-        "secret_key": "scrubbed",
-    },
-)
-
-Answers = dict[tuple[str, str], list[tuple[int, dict[str, str], Any]]]
-"""By method and URL: status, headers and body of one call after the other."""
 
 
 def _token(name: str, **more: Any) -> dict[str, Any]:
@@ -128,44 +98,22 @@ LOGIN: Answers = {
         )
     ],
 }
-
-
-@attrs.frozen
-class Scene:
-    """HP's second region through our client and provider."""
-
-    session: Session
-    provider: OpenStackProvider
-
-
-@attrs.frozen(kw_only=True)
-class Story:
-    """One story.
-
-    Attributes:
-        path: below ``cassettes/hpcloud``.
-        about: what happens in it, for the cassette's head.
-        source: the document it follows.
-        answers: beside those of the login.
-        tell: tells it, and returns what is to be seen.
-    """
-
-    path: str
-    about: str
-    source: str
-    tell: Callable[[Scene], Awaitable[Any]]
-    answers: Answers = attrs.field(factory=dict)
-
-
-@asynccontextmanager
-async def scene(transport: httpx.AsyncBaseTransport):
-    """Our client on this transport, as long as the block runs."""
-    road = Road(CONFIG.name, transport, random=Random(1))
-    async with running_account(CONFIG, road.beside(transport)) as account:
-        session = Session(account, road, region=REGION)
-        config = OpenStackProviderConfig(name="hp-b", type="hpcloud", cloud="hp")
-        provider = OpenStackProvider(config, session, "d", quirks=PROFILE.settings)
-        yield Scene(session, provider)
+HP = Place(
+    profile=PROFILE,
+    config=CloudConfig(
+        name="hp",
+        region_name=REGION,
+        auth_type="hpcloud_accesskey",
+        auth={
+            "auth_url": f"{IDENTITY}/",
+            "access_key": "FAKEACCESSKEY0000000",
+            "secret_key": "scrubbed",
+        },
+    ),
+    login=LOGIN,
+    again=".venv/bin/python -m tests.plugins.hpcloud_documented",
+    cloud="HP Helion Public Cloud 13.5, closed on 2016-01-31",
+)
 
 
 async def login(on: Scene) -> Any:
@@ -181,13 +129,8 @@ async def server(on: Scene) -> Any:
 
 async def refused(on: Scene) -> Any:
     """A create that is refused."""
-    try:
-        await on.provider.compute.create_server(
-            ServerRequest(name="np0000000051", flavor_id="100", image_id="i", config_drive=True)
-        )
-    except CloudError as error:
-        return error
-    return None
+    request = ServerRequest(name="np0000000051", flavor_id="100", image_id="i", config_drive=True)
+    return await refusal(on.provider.compute.create_server(request))
 
 
 async def images(on: Scene) -> Any:
@@ -214,7 +157,7 @@ def _image(id: int, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _over(message: str, seconds: str) -> tuple[int, dict[str, str], Any]:
+def _over(message: str, seconds: str) -> Answer:
     fault = {"code": 413, "message": message, "retryAfter": seconds}
     return 413, {"Retry-After": seconds}, {"overLimit": fault}
 
@@ -230,13 +173,15 @@ _NOVA = "openstack/nova at Icehouse, before af44b50b6b and 007ed9b6c8"
 
 STORIES = {
     "access_key_login": Story(
-        path="identity/access_key_login.yaml",
+        place=HP,
+        path="hpcloud/identity/access_key_login.yaml",
         about="A login with an access key, which names no tenant, takes two steps.",
         source=f"{_IDENTITY_DOC}; test fixtures of pkgcloud for the unscoped answer",
         tell=login,
     ),
     "server_with_floating_ip": Story(
-        path="compute/server_with_floating_ip.yaml",
+        place=HP,
+        path="hpcloud/compute/server_with_floating_ip.yaml",
         about="Nova shows a floating address under the private network's name, unmarked.",
         source="openstack/nova doc/api_samples, v2; nodepool's provider_manager.py of 2014",
         tell=server,
@@ -267,7 +212,8 @@ STORIES = {
         },
     ),
     "over_quota": Story(
-        path="compute/quota_413.yaml",
+        place=HP,
+        path="hpcloud/compute/quota_413.yaml",
         about="A create over quota is refused with 413, as one over the rate is.",
         source=_NOVA,
         tell=refused,
@@ -282,14 +228,16 @@ STORIES = {
         },
     ),
     "over_rate": Story(
-        path="compute/rate_413.yaml",
+        place=HP,
+        path="hpcloud/compute/rate_413.yaml",
         about="A create over the rate is refused with 413, and with how long to wait.",
         source="openstack/nova nova/api/openstack/wsgi.py before Newton",
         tell=refused,
         answers={("POST", f"{COMPUTE}/servers"): [_over("This request was rate-limited.", "12")]},
     ),
     "images": Story(
-        path="compute/images_by_nova.yaml",
+        place=HP,
+        path="hpcloud/compute/images_by_nova.yaml",
         about="Images come 25 at once, and the link to more leads to http.",
         source="openstack/nova doc/api_samples, v2; nodepool caf01c4; assembled",
         tell=images,
@@ -316,7 +264,8 @@ STORIES = {
         },
     ),
     "floating_ip": Story(
-        path="network/floating_ip_without_description.yaml",
+        place=HP,
+        path="hpcloud/network/floating_ip_without_description.yaml",
         about="A floating IP is made on a port by one call, without a description.",
         source="openstack/neutron-lib api-ref samples of floatingips, less what came after 2015",
         tell=floating_ip,
@@ -331,43 +280,5 @@ STORIES = {
 }
 
 
-class Documented(httpx.AsyncBaseTransport):
-    """Answers as documents have it; each answer once."""
-
-    def __init__(self, answers: Answers) -> None:
-        self._left = {call: list(given) for call, given in answers.items()}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await trio.lowlevel.checkpoint()
-        status, headers, body = self._left[request.method, str(request.url)].pop(0)
-        content = b"" if body is None else json.dumps(body).encode()
-        if content:
-            headers = {"Content-Type": "application/json", **headers}
-        return httpx.Response(status, headers=headers, content=content, request=request)
-
-
-async def write(story: Story) -> None:
-    """Tell a story to the documents, and keep both in its cassette."""
-    provenance = Provenance(
-        story=story.about,
-        source=f"documented: {story.source}",
-        cloud="HP Helion Public Cloud 13.5, closed on 2016-01-31",
-        date="2026-11-23",
-        again=AGAIN,
-    )
-    path = TO / story.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    recording = Recording(inner=Documented({**LOGIN, **story.answers}), provenance=provenance)
-    with open_cassette(path, recording=recording) as transport:
-        async with scene(transport) as on:
-            await story.tell(on)
-
-
-async def main() -> None:
-    """Write all."""
-    for story in STORIES.values():
-        await write(story)
-
-
 if __name__ == "__main__":
-    trio.run(main)
+    trio.run(write, STORIES.values())

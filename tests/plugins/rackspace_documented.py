@@ -2,38 +2,22 @@
 
     .venv/bin/python -m tests.plugins.rackspace_documented
 
-What stands here are answers as the project's survey of clouds quotes them, with made-up ids, names
-and addresses. Each story is told to our client while they are played; a cassette keeps both.
+The answers are those that the project's survey of clouds quotes, with made-up ids, names and
+addresses.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from random import Random
 from typing import Any
 
-import attrs
-import httpx
 import trio
 from trellis_rackspace.classic import PROFILE, PUBLIC_NET, SERVICE_NET
 from trellis_rackspace.flex import PROFILE as FLEX
 
-from tests.plugins.hpcloud_documented import Answers, Documented
+from tests.plugins.documented import Answer, Answers, Place, Scene, Story, refusal, write
 from trellis.errors import CloudError
-from trellis.http import Road
-from trellis.openstack.auth import running_account
 from trellis.openstack.clouds import CloudConfig
 from trellis.openstack.compute import ServerRequest
-from trellis.openstack.session import Session
-from trellis.providers.config import OpenStackProviderConfig
 from trellis.providers.networks import NetworkFacts
-from trellis.providers.openstack import OpenStackProvider
-from trellis.testing.cassette import Provenance, Recording, open_cassette
 
-TO = Path(__file__).parents[2] / "cassettes"
-NOW = datetime(2026, 11, 22, 13, 40, tzinfo=UTC)
-"""When the stories happen, which speak of moments."""
 TENANT = "700001"
 IDENTITY = "https://identity.api.rackspacecloud.com/v2.0"
 FLEX_IDENTITY = "https://keystone.api.dfw3.rackspacecloud.com/v3"
@@ -43,42 +27,6 @@ CREATED, CONNECTED, DELETED = (
 )
 FLEX_PROJECT = "000000000000000000000000000000f1"
 OLD_PROJECT = "000000000000000000000000000000f0"
-AGAIN = (
-    ".venv/bin/python -m tests.plugins.rackspace_documented; with an account: "
-    "trellis plugin record --type TYPE"
-)
-
-WITH_KEY = CloudConfig(
-    name="rax",
-    region_name="DFW",
-    auth_type="rackspace_apikey",
-    auth={"auth_url": f"{IDENTITY}/", "username": "trellis-ci", "api_key": "scrubbed"},
-    overrides={
-        "compute_service_name": PROFILE.entry["compute_service_name"],
-        "block_storage_api_version": PROFILE.entry["block_storage_api_version"],
-    },
-)
-WITH_PASSWORD = attrs.evolve(
-    WITH_KEY,
-    auth_type="v2password",
-    auth={
-        "auth_url": f"{IDENTITY}/",
-        "username": "trellis-ci",
-        "password": "scrubbed",
-        "tenant_id": TENANT,
-    },
-)
-ON_FLEX = CloudConfig(
-    name="flex",
-    region_name="DFW3",
-    auth_type="rackspace_flex",
-    auth={
-        "auth_url": FLEX_IDENTITY,
-        "username": "trellis-ci",
-        "password": "scrubbed",
-        "user_domain_name": "rackspace_cloud_domain",
-    },
-)
 
 
 def compute(region: str = "dfw") -> str:
@@ -153,10 +101,6 @@ def _token(way: str) -> dict[str, Any]:
     }
 
 
-def _login(way: str = "APIKEY") -> Answers:
-    return {("POST", f"{IDENTITY}/tokens"): [(200, {}, _token(way))]}
-
-
 def _flex_token(project: str | None) -> dict[str, Any]:
     domain = {"name": "rackspace_cloud_domain"}
     token: dict[str, Any] = {
@@ -176,59 +120,67 @@ def _flex_token(project: str | None) -> dict[str, Any]:
     return {"token": token}
 
 
-@attrs.frozen
-class Scene:
-    """A region through our client and provider."""
-
-    session: Session
-    provider: OpenStackProvider
-
-
-@attrs.frozen(kw_only=True)
-class Story:
-    """One story.
-
-    Attributes:
-        path: below ``cassettes``.
-        about: what happens in it, for the cassette's head.
-        source: the document it follows.
-        answers: of the cloud, those of the login too.
-        tell: tells it, and returns what is to be seen.
-        config: of the cloud.
-    """
-
-    path: str
-    about: str
-    source: str
-    tell: Callable[[Scene], Awaitable[Any]]
-    answers: Answers
-    config: CloudConfig = WITH_KEY
+def _again(kind: str) -> str:
+    return (
+        ".venv/bin/python -m tests.plugins.rackspace_documented; with an account: "
+        f"trellis plugin record --type {kind}"
+    )
 
 
-@asynccontextmanager
-async def scene(config: CloudConfig, transport: httpx.AsyncBaseTransport) -> AsyncIterator[Scene]:
-    """Our client on this transport, as long as the block runs."""
-    profile = FLEX if config is ON_FLEX else PROFILE
-    # Cassettes keep no Date: what a cloud says of a moment is read against this clock.
-    road = Road(config.name, transport, random=Random(1), wall=NOW.timestamp)
-    refusals = profile.refusals
-    async with running_account(config, road.beside(transport), refusals=refusals) as account:
-        session = Session(
-            account, road, region=config.region_name, overrides=dict(config.overrides)
-        )
-        configuration = OpenStackProviderConfig(name="rax", type=profile.name, cloud="rax")
-        yield Scene(
-            session, OpenStackProvider(configuration, session, "d", quirks=profile.settings)
-        )
+def _classic(auth_type: str, way: str, **auth: str) -> Place:
+    """The classic cloud with a login of this type; ``way`` is Rackspace's word for it."""
+    return Place(
+        profile=PROFILE,
+        config=CloudConfig(
+            name="rax",
+            region_name="DFW",
+            auth_type=auth_type,
+            auth={"auth_url": f"{IDENTITY}/", "username": "trellis-ci", **auth},
+            overrides={
+                "compute_service_name": PROFILE.entry["compute_service_name"],
+                "block_storage_api_version": PROFILE.entry["block_storage_api_version"],
+            },
+        ),
+        login={("POST", f"{IDENTITY}/tokens"): [(200, {}, _token(way))]},
+        again=_again("rackspace"),
+    )
 
 
-async def refusal(call: Awaitable[object]) -> CloudError:
-    """The error with which a cloud refuses."""
-    try:
-        answer = await call
-    except CloudError as error:
-        return error
-    raise AssertionError(f"the cloud accepted it: {answer}")
+WITH_KEY = _classic("rackspace_apikey", "APIKEY", api_key="scrubbed")
+WITH_PASSWORD = _classic("v2password", "PASSWORD", password="scrubbed", tenant_id=TENANT)
+ON_FLEX = Place(
+    profile=FLEX,
+    config=CloudConfig(
+        name="flex",
+        region_name="DFW3",
+        auth_type="rackspace_flex",
+        auth={
+            "auth_url": FLEX_IDENTITY,
+            "username": "trellis-ci",
+            "password": "scrubbed",
+            "user_domain_name": "rackspace_cloud_domain",
+        },
+    ),
+    login={
+        ("POST", f"{FLEX_IDENTITY}/auth/tokens"): [
+            (201, {"X-Subject-Token": "fake-unscoped"}, _flex_token(None)),
+            (201, {"X-Subject-Token": "fake-scoped"}, _flex_token(FLEX_PROJECT)),
+        ],
+        ("GET", f"{FLEX_IDENTITY}/auth/projects"): [
+            (
+                200,
+                {},
+                {
+                    "projects": [
+                        {"id": OLD_PROJECT, "name": "0a0b0c0d", "enabled": True},
+                        {"id": FLEX_PROJECT, "name": "700001_Flex", "enabled": True},
+                    ]
+                },
+            )
+        ],
+    },
+    again=_again("rackspaceflex"),
+)
 
 
 async def endpoints(on: Scene) -> Any:
@@ -284,7 +236,7 @@ REQUEST = ServerRequest(
 )
 
 
-def _connected(status: str, address: str, managed: str) -> tuple[int, dict[str, str], Any]:
+def _connected(status: str, address: str, managed: str) -> Answer:
     """A server of an account with RackConnect, as nova shows it."""
     feature = "rackconnect_automation_feature"
     metadata = {
@@ -332,8 +284,7 @@ def _connected(status: str, address: str, managed: str) -> tuple[int, dict[str, 
 def _too_soon(key: str, **headers: str) -> Answers:
     over = {"code": 413, "message": "OverLimit Retry...", "details": "Error Details..."}
     body = {"overLimit": {**over, key: "2026-11-22T13:41:30Z"}}
-    refused = (413, headers, body)
-    return {**_login(), ("POST", f"{compute()}/servers"): [refused]}
+    return {("POST", f"{compute()}/servers"): [(413, headers, body)]}
 
 
 _IDENTITY_DOC = "rackerlabs/docs-cloud-identity"
@@ -370,22 +321,22 @@ LIMITS = {
 
 STORIES = {
     "api_key_login": Story(
+        place=WITH_KEY,
         path="rackspace/identity/api_key_login.yaml",
         about="A login by API key, which names no tenant; of three compute services one is meant.",
         source=f"{_IDENTITY_DOC} sample-auth-req-response.rst; the first-generation entry after "
         "openstacksdk's rackspace.json",
         tell=endpoints,
-        answers=_login(),
     ),
     "password_login": Story(
+        place=WITH_PASSWORD,
         path="rackspace/identity/password_login.yaml",
         about="A login by password, to a tenant that is a number.",
         source=f"{_IDENTITY_DOC} post-authenticate-as-user-with-password-or-api-key; assembled",
         tell=home,
-        answers=_login("PASSWORD"),
-        config=WITH_PASSWORD,
     ),
     "second_factor": Story(
+        place=WITH_PASSWORD,
         path="rackspace/identity/second_factor.yaml",
         about="A right password is refused, as the account asks for a second factor.",
         source=f"{_IDENTITY_DOC} mfa-content/proc-mfa-auth.rst",
@@ -404,9 +355,9 @@ STORIES = {
                 )
             ]
         },
-        config=WITH_PASSWORD,
     ),
     "login_over_limit": Story(
+        place=WITH_KEY,
         path="rackspace/identity/login_over_limit.yaml",
         about="Logins are limited apart from other calls; the body says when to come again.",
         source=f"{_IDENTITY_DOC} general-api-info/limits.rst; the spelling is reported",
@@ -429,12 +380,12 @@ STORIES = {
         },
     ),
     "create": Story(
+        place=WITH_KEY,
         path="rackspace/compute/create.yaml",
         about="A server is created on PublicNet and ServiceNet, named by their ids.",
         source=f"{_SERVERS_DOC}/api-reference/methods/post-create-server-servers.rst",
         tell=create,
         answers={
-            **_login(),
             ("POST", f"{compute()}/servers"): [
                 (
                     202,
@@ -455,6 +406,7 @@ STORIES = {
         },
     ),
     "over_limit": Story(
+        place=WITH_KEY,
         path="rackspace/compute/over_limit.yaml",
         about="A create over the rate is refused with 413 and a date in header and body.",
         source=f"{_SERVERS_DOC}/general-api-info/faults.rst and limits.rst",
@@ -462,6 +414,7 @@ STORIES = {
         answers=_too_soon("retryAt", **{"Retry-After": "Sun, 22 Nov 2026 13:41:30 GMT"}),
     ),
     "over_limit_retry_after": Story(
+        place=WITH_KEY,
         path="rackspace/compute/over_limit_retry_after.yaml",
         about="The same in another spelling, which is reported, and without a header.",
         source="issue threads and code of clients; not in the vendor's documents",
@@ -469,12 +422,12 @@ STORIES = {
         answers=_too_soon("retryAfter"),
     ),
     "over_limit_seconds": Story(
+        place=WITH_KEY,
         path="rackspace/compute/over_limit_seconds.yaml",
         about="The same as nova had it, in seconds.",
         source="openstack/nova nova/api/openstack/wsgi.py before Newton",
         tell=refused_create,
         answers={
-            **_login(),
             ("POST", f"{compute()}/servers"): [
                 (
                     413,
@@ -492,20 +445,21 @@ STORIES = {
         },
     ),
     "limits": Story(
+        place=WITH_KEY,
         path="rackspace/compute/limits.yaml",
         about="Cores are unlimited; the memory binds.",
         source=f"{_SERVERS_DOC}/general-api-info/limits.rst; assembled",
         tell=limits,
-        answers={**_login(), ("GET", f"{compute()}/limits"): [(200, {}, {"limits": LIMITS})]},
+        answers={("GET", f"{compute()}/limits"): [(200, {}, {"limits": LIMITS})]},
     ),
     "rackconnect": Story(
+        place=WITH_KEY,
         path="rackspace/compute/rackconnect.yaml",
         about="A server is ACTIVE while RackConnect works on it, and has another address after.",
         source="rackerlabs/rackspace-how-to, RackConnect v2.0 automation status; openstack/heat "
         "contrib/rackspace cloud_server.py",
         tell=watch,
         answers={
-            **_login(),
             ("GET", f"{compute()}/servers/{CONNECTED}"): [
                 _connected("DEPLOYING", "", "In Progress"),
                 _connected("DEPLOYED", "198.51.100.43", "Complete"),
@@ -513,12 +467,12 @@ STORIES = {
         },
     ),
     "deleted_row": Story(
+        place=WITH_KEY,
         path="rackspace/compute/deleted_row.yaml",
         about="A deleted server stays in lists for some time, with its metadata.",
         source="openstack-infra/nodepool 5ebc2fa; nodepool/driver/openstack/adapter.py",
         tell=changes,
         answers={
-            **_login(),
             ("GET", f"{compute()}/servers/detail?changes-since=2026-11-22T13%3A30%3A00Z"): [
                 (
                     200,
@@ -542,56 +496,14 @@ STORIES = {
         },
     ),
     "project_choice": Story(
+        place=ON_FLEX,
         path="rackspaceflex/identity/project_choice.yaml",
         about="A login without a project lists those of the user, and takes that of Flex.",
         source="rackerlabs/genestack docs; keystone's API reference; assembled",
         tell=home,
-        answers={
-            ("POST", f"{FLEX_IDENTITY}/auth/tokens"): [
-                (201, {"X-Subject-Token": "fake-unscoped"}, _flex_token(None)),
-                (201, {"X-Subject-Token": "fake-scoped"}, _flex_token(FLEX_PROJECT)),
-            ],
-            ("GET", f"{FLEX_IDENTITY}/auth/projects"): [
-                (
-                    200,
-                    {},
-                    {
-                        "projects": [
-                            {"id": OLD_PROJECT, "name": "0a0b0c0d", "enabled": True},
-                            {"id": FLEX_PROJECT, "name": "700001_Flex", "enabled": True},
-                        ]
-                    },
-                )
-            ],
-        },
-        config=ON_FLEX,
     ),
 }
 
 
-async def write(story: Story) -> None:
-    """Tell a story to the documents, and keep both in its cassette."""
-    cloud = "Rackspace Flex" if story.config is ON_FLEX else "Rackspace Cloud Servers (classic)"
-    provenance = Provenance(
-        story=story.about,
-        source=f"documented: {story.source}",
-        cloud=cloud,
-        date="2026-11-23",
-        again=AGAIN.replace("TYPE", story.path.partition("/")[0]),
-    )
-    path = TO / story.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    recording = Recording(inner=Documented(story.answers), provenance=provenance)
-    with open_cassette(path, recording=recording) as transport:
-        async with scene(story.config, transport) as on:
-            await story.tell(on)
-
-
-async def main() -> None:
-    """Write all."""
-    for story in STORIES.values():
-        await write(story)
-
-
 if __name__ == "__main__":
-    trio.run(main)
+    trio.run(write, STORIES.values())

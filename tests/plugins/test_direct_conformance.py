@@ -2,7 +2,7 @@
 
 import attrs
 
-from tests.plugins.direct_documented import CASSETTES
+from tests.plugins.documented import CASSETTES
 from trellis.sim.clouds.ovh import ovh
 from trellis.sim.clouds.vexxhost import vexxhost
 from trellis.testing.conformance import ProviderConformance

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.plugins.documented import CASSETTES, replay
 from tests.plugins.rackspace_documented import (
     CONNECTED,
     CREATED,
@@ -9,32 +10,17 @@ from tests.plugins.rackspace_documented import (
     FLEX_PROJECT,
     STORIES,
     TENANT,
-    TO,
     compute,
-    scene,
 )
 from trellis.errors import AuthError, RetryLaterError
 from trellis.model.quota import UNLIMITED
 from trellis.spi.provider import InstanceState
-from trellis.testing.cassette import open_cassette, read_provenance
+from trellis.testing.cassette import read_provenance
 
 
-@pytest.fixture
-def replay():
-    """Tell a story again; every request of the cassette must be made, and no other."""
-
-    async def replay(name):
-        story = STORIES[name]
-        with open_cassette(TO / story.path) as transport:
-            async with scene(story.config, transport) as on:
-                return await story.tell(on)
-
-    return replay
-
-
-async def test_a_login_by_key_leads_to_the_service_that_is_meant(replay, autojump_clock):
+async def test_a_login_by_key_leads_to_the_service_that_is_meant(autojump_clock):
     """Neither first-generation servers nor the old block storage; the tenant is a number."""
-    home, (servers, images, volumes) = await replay("api_key_login")
+    home, (servers, images, volumes) = await replay(STORIES["api_key_login"])
 
     assert (home.project_id, home.region, home.endpoint) == (TENANT, "DFW", compute())
     assert servers == compute()
@@ -42,57 +28,57 @@ async def test_a_login_by_key_leads_to_the_service_that_is_meant(replay, autojum
     assert volumes == f"https://dfw.blockstorage.api.rackspacecloud.com/v2/{TENANT}"
 
 
-async def test_a_login_by_password_gives_the_same(replay, autojump_clock):
+async def test_a_login_by_password_gives_the_same(autojump_clock):
     """While no second factor is asked for."""
-    assert (await replay("password_login")).endpoint == compute()
+    assert (await replay(STORIES["password_login"])).endpoint == compute()
 
 
-async def test_a_second_factor_is_said_to_need_the_key(replay, autojump_clock):
+async def test_a_second_factor_is_said_to_need_the_key(autojump_clock):
     """Though the password is right."""
-    error = await replay("second_factor")
+    error = await replay(STORIES["second_factor"])
 
     assert type(error) is AuthError
     assert error.status == 401
     assert "auth_type: rackspace_apikey" in error.message
 
 
-async def test_a_login_over_the_limit_says_when_to_come_again(replay, autojump_clock):
+async def test_a_login_over_the_limit_says_when_to_come_again(autojump_clock):
     """The account waits that long, whoever asks."""
-    error = await replay("login_over_limit")
+    error = await replay(STORIES["login_over_limit"])
 
     assert type(error) is RetryLaterError
     assert error.after_s == 90.0
 
 
-async def test_a_server_is_created_on_both_networks(replay, autojump_clock):
+async def test_a_server_is_created_on_both_networks(autojump_clock):
     """The answer has its id and little else."""
-    assert await replay("create") == CREATED
+    assert await replay(STORIES["create"]) == CREATED
 
 
 @pytest.mark.parametrize(
     ("story", "seconds"),
     [("over_limit", 90.0), ("over_limit_retry_after", 90.0), ("over_limit_seconds", 12.0)],
 )
-async def test_how_long_to_wait_is_read_in_every_spelling(story, seconds, replay, autojump_clock):
+async def test_how_long_to_wait_is_read_in_every_spelling(story, seconds, autojump_clock):
     """413 is a rate here, and the create is not repeated by itself."""
-    error = await replay(story)
+    error = await replay(STORIES[story])
 
     assert type(error) is RetryLaterError
     assert (error.status, error.after_s) == (413, seconds)
 
 
-async def test_cores_are_unlimited_and_memory_is_not(replay, autojump_clock):
+async def test_cores_are_unlimited_and_memory_is_not(autojump_clock):
     """Neutron is not asked for anything, cinder neither."""
-    reading = await replay("limits")
+    reading = await replay(STORIES["limits"])
 
     assert reading.limits.cores is UNLIMITED
     assert (reading.limits.instances, reading.limits.ram_mib) == (100, 131072)
     assert (reading.used.instances, reading.used.ram_mib) == (12, 98304)
 
 
-async def test_a_server_is_building_until_the_vendor_is_done(replay, autojump_clock):
+async def test_a_server_is_building_until_the_vendor_is_done(autojump_clock):
     """And is reached at the address that it has then."""
-    before, after = await replay("rackconnect")
+    before, after = await replay(STORIES["rackconnect"])
 
     assert (before.external_id, before.state) == (CONNECTED, InstanceState.BUILDING)
     assert before.addresses.public_ipv4 == "203.0.113.43"
@@ -102,18 +88,18 @@ async def test_a_server_is_building_until_the_vendor_is_done(replay, autojump_cl
     assert after.addresses.public_ipv6 == "2001:db8:7::43"
 
 
-async def test_a_row_of_a_deleted_server_is_gone(replay, autojump_clock):
+async def test_a_row_of_a_deleted_server_is_gone(autojump_clock):
     """Whatever metadata it still has."""
-    listing = await replay("deleted_row")
+    listing = await replay(STORIES["deleted_row"])
 
     (row,) = listing.instances
     assert (row.external_id, row.state) == (DELETED, InstanceState.GONE)
     assert listing.full is False
 
 
-async def test_on_flex_the_project_is_found(replay, autojump_clock):
+async def test_on_flex_the_project_is_found(autojump_clock):
     """By three calls to its identity service."""
-    home = await replay("project_choice")
+    home = await replay(STORIES["project_choice"])
 
     assert home.project_id == FLEX_PROJECT
     assert home.endpoint == "https://nova.api.dfw3.rackspacecloud.com/v2.1"
@@ -121,7 +107,9 @@ async def test_on_flex_the_project_is_found(replay, autojump_clock):
 
 def test_every_cassette_of_classic_has_its_story():
     """None is left that nothing replays."""
-    on_disk = sorted(str(path.relative_to(TO)) for path in (TO / "rackspace").rglob("*.yaml"))
+    on_disk = sorted(
+        path.relative_to(CASSETTES).as_posix() for path in (CASSETTES / "rackspace").rglob("*.yaml")
+    )
 
     ours = sorted(story.path for story in STORIES.values() if story.path.startswith("rackspace/"))
     assert on_disk == ours
@@ -130,7 +118,6 @@ def test_every_cassette_of_classic_has_its_story():
 @pytest.mark.parametrize("name", sorted(STORIES))
 def test_a_cassette_says_which_document_it_follows(name):
     """It was recorded from no cloud, and says so."""
-    head = read_provenance(TO / STORIES[name].path)
+    story = STORIES[name]
 
-    assert head.story == STORIES[name].about
-    assert head.source == f"documented: {STORIES[name].source}"
+    assert read_provenance(CASSETTES / story.path) == story.head

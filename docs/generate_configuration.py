@@ -15,7 +15,7 @@ import attrs
 from trellis.config import Configuration, as_plain
 from trellis.config.kinds import describe, field_types, key_of
 from trellis.plugin_host import PluginHost, built_in_plugins
-from trellis.spi.config import ProviderConfig
+from trellis.spi.config import ImageConfig, ProviderConfig
 
 PAGE: Final = Path(__file__).parent / "reference" / "configuration.md"
 _ENTRY: Final = re.compile(r"    (\w+(?:, \w+)*): (.*)")
@@ -49,6 +49,11 @@ def page() -> str:
             base = dict(_nested(ProviderConfig)).get(name)
             if nested is not base:
                 parts += _sections(nested, f"providers[].{name}", level=3, own=base)
+    for builder in host.image_builders.registrations():
+        cls = builder.configuration_class
+        parts.append(f"\n## Images of the type `{builder.type}`\n\n{_summary(cls)}\n")
+        parts.append("\nBeside the keys of every image:\n")
+        parts += table(cls, own=ImageConfig)
     return "".join(parts)
 
 

@@ -30,6 +30,7 @@ def page() -> str:
         _HEAD
         + _table("On the way of a call, and at the identity service", catalogue.ROAD)
         + _table("In the cloud itself", catalogue.CLOUD)
+        + _table("Of the images that Trellis uploads", catalogue.IMAGES)
         + _table("On the daemon's own host", catalogue.HOST)
     )
 

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import attrs
 
+from trellis.model.image import Artifact
 from trellis.openstack import profile
 from trellis.plugin_host import ENTRY_POINT_GROUP
 from trellis.providers import register_profile
-from trellis.spi import hooks, provider, registry, version
+from trellis.spi import hooks, image, provider, registry, version
 from trellis.spi.demand import DemandPort, DemandSource
 
 PAGE: Final = Path(__file__).parent / "reference" / "hooks.md"
@@ -66,7 +67,9 @@ The configuration class is a frozen attrs class that derives from `ProviderConfi
 `trellis plugin show NAME` what it knows of its clouds. One that is broken is disabled, and the rest
 goes on. `disabled-plugins` and `TRELLIS_DISABLED_PLUGINS` leave plugins out by name.
 
-Demand sources and image builders can be registered, and nothing starts them yet.
+Demand sources can be registered, and nothing starts them yet. The builders of images that come with
+Trellis are registered as a plugin's are (`trellis/builders/plugin.py`);
+[Build images](../how-to/build-images.md#a-builder-of-your-own) has a whole one.
 """
 
 _PROVIDER_VALUES: Final = (
@@ -86,7 +89,7 @@ _PROVIDER_VALUES: Final = (
 
 def page() -> str:
     """The whole page."""
-    return "".join((_HEAD, *_hooks(), *_registration(), *_provider(), *_demand()))
+    return "".join((_HEAD, *_hooks(), *_registration(), *_provider(), *_builder(), *_demand()))
 
 
 def hook_names() -> list[str]:
@@ -122,6 +125,15 @@ def _provider() -> Iterator[str]:
         yield _class(cls)
 
 
+def _builder() -> Iterator[str]:
+    yield f"\n## Image builder\n\n{_text(inspect.getdoc(image.ImageBuilder) or '')}"
+    yield from _methods(image.ImageBuilder)
+    yield _class(image.BuildOrder)
+    yield _class(image.BuildWatch)
+    yield from _methods(image.BuildWatch, level=4)
+    yield _class(Artifact)
+
+
 def _demand() -> Iterator[str]:
     yield f"\n## Demand source\n\n{_text(inspect.getdoc(DemandSource) or '')}"
     yield from _methods(DemandSource)
@@ -129,10 +141,10 @@ def _demand() -> Iterator[str]:
     yield from _methods(DemandPort)
 
 
-def _methods(protocol: type) -> Iterator[str]:
+def _methods(protocol: type, level: int = 3) -> Iterator[str]:
     for function in vars(protocol).values():
         if isinstance(function, FunctionType) and not function.__name__.startswith("_"):
-            yield _function(function, level=3)
+            yield _function(function, level=level)
 
 
 def _function(function: Any, level: int) -> str:

@@ -22,8 +22,8 @@ _HEAD: Final = """\
 
 JSON over HTTP at the address of `web.listen`. A running daemon describes itself as OpenAPI 3.1 at
 `/openapi.json`, with the bounds of every field. Times are in UTC, in ISO 8601. Every list but that
-of labels, providers, quota, leaks and the plan comes in pages: `limit` says how many, `next` of
-the answer goes into `after` of the next call. An unknown key or parameter is refused.
+of labels, providers, images, quota, leaks and the plan comes in pages: `limit` says how many, and
+`next` of the answer goes into `after` of the next call. An unknown key or parameter is refused.
 
 At `/` is a page for people, which shows what `/api/v1/status` says and follows `/api/v1/events`.
 

@@ -107,6 +107,24 @@ async def test_another_secret_makes_no_other_account(auth_type, secret, tmp_path
         assert (await accounts.connect(config)).account is before.account
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"image_format": "raw"}, {"image_api_use_tasks": True}, {"disable_vendor_agent": {"a": "b"}}],
+    ids=lambda change: next(iter(change)),
+)
+async def test_another_way_of_images_makes_another_provider(change, tmp_path, autojump_clock):
+    """The account stays: it is the same user at the same cloud."""
+    auth = {"auth_url": "http://alpha.sim/identity/v3", "username": "u", "password": "fake"}
+    changes = {"one": {"auth_type": "v3password", "auth": auth}}
+    async with accounts_at(tmp_path, changes) as (accounts, (config,)):
+        before = await accounts.connect(config)
+        assert before.provider.images.formats == ("qcow2", "raw")
+        changes["one"]["settings"] = change
+
+        assert before.outdated()
+        assert (await accounts.connect(config)).account is before.account
+
+
 OTHER = {"auth_url": "http://alpha.sim/identity/v3", "username": "other", "password": "fake"}
 
 

@@ -31,6 +31,7 @@ _LATE_S: Final = 0.1
 
 _SCOPES: Final = ("project_", "tenant_", "domain_", "system_", "default_domain", "trust_id")
 _SECRETS: Final = ("password", "secret", "token", "passcode", "api_key", "apikey", "secret_key")
+_OF_IMAGES: Final = ("image_format", "image_api_use_tasks", "disable_vendor_agent")
 
 
 class ReadCloud(Protocol):
@@ -259,7 +260,10 @@ class Accounts:
             missing_region="" if profile is None else profile.settings.missing_region,
         )
         context = ProviderContext(
-            deployment=self._deployment, session=session, profile=registration.profile
+            deployment=self._deployment,
+            session=session,
+            profile=registration.profile,
+            settings=cloud.settings,
         )
         return Connection(
             provider=registration.factory(config, context),
@@ -402,10 +406,11 @@ def _wires(cloud: CloudConfig) -> tuple[object, ...]:
 
 
 def _way(cloud: CloudConfig) -> tuple[object, ...]:
-    """All that lies between us and the cloud's services, but for the credentials."""
+    """All that a provider is made of, but for the credentials: the way to the cloud's services."""
     overrides = tuple(sorted(cloud.overrides.items()))
     url = cloud.auth.get("auth_url", "")
-    return (url, cloud.region_name, cloud.interface, overrides, *_wires(cloud))
+    images = tuple(str(cloud.settings.get(key)) for key in _OF_IMAGES)
+    return (url, cloud.region_name, cloud.interface, overrides, *images, *_wires(cloud))
 
 
 def _version(path: Path) -> tuple[int, int] | None:

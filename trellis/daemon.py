@@ -96,7 +96,7 @@ async def _run(path: Path, signals: AsyncIterator[int], started: Callable[[str],
     host = load_plugins(disabled_plugins(path))
     for plugin in host.broken():
         log.error("plugin_disabled", plugin=plugin.name, origin=plugin.origin, why=plugin.problem)
-    loaded = load(path, host.providers)
+    loaded = load(path, host.providers, host.image_builders)
     for warning in (*host.warnings, *loaded.warnings):
         log.warning("configuration", warning=warning)
     configuration = loaded.configuration
@@ -114,8 +114,11 @@ async def _run(path: Path, signals: AsyncIterator[int], started: Callable[[str],
         world=world,
         record_log=SqliteLog(configuration.store.path),
         accounts=accounts,
+        builders=host.image_builders,
     ) as core:
-        reloading = Reloading(path, host.providers, configuration, core, read_cloud)
+        reloading = Reloading(
+            path, host.providers, configuration, core, read_cloud, builders=host.image_builders
+        )
         await _serve(configuration, core, reloading, signals, started)
 
 

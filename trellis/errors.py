@@ -13,6 +13,7 @@
     │   ├── UnknownIdError
     │   ├── KeyReusedError           the idempotency key was used for another body
     │   └── AlreadyDoneError
+    ├── BuildError                   an image cannot be built: what failed, and what to do
     ├── TransitionError              a state change the table does not allow: a bug of ours
     └── CloudError                   what a provider may raise; part of the SPI
         ├── UnreachableError         no connection: the call was certainly not carried out
@@ -26,7 +27,8 @@
         ├── NotFoundError            the thing is not there
         ├── ConflictingStateError    409: not possible in the thing's present state
         └── RejectedError            the call itself is wrong: repeating it is pointless
-            └── StaleOfferError      a create names what the cloud no longer has: look it up anew
+            ├── StaleOfferError      a create names what the cloud no longer has: look it up anew
+            └── UploadBrokenError    this attempt at an upload cannot go on; another one may
 
 The leaf says what to *do*; callers ask by type and never look into a text.
 """
@@ -56,6 +58,10 @@ class PluginError(TrellisError):
 
 class TransitionError(TrellisError):
     """A record was asked to take a step that the table of transitions does not have."""
+
+
+class BuildError(TrellisError):
+    """An image cannot be built; the text says what failed, where, and what to do now."""
 
 
 # ---------------------------------------------------------------------------- the store
@@ -223,3 +229,7 @@ class StaleOfferError(RejectedError):
 
     Not the node's fault: its label is to be looked up anew before the next create.
     """
+
+
+class UploadBrokenError(RejectedError):
+    """An attempt at an upload cannot go on, as what there is of it is half written or wrong."""

@@ -94,6 +94,12 @@ def built_in_plugins() -> tuple[Plugin, ...]:
             origin=BUILT_IN,
             version=trellis.__version__,
         ),
+        Plugin(
+            name="builders",
+            load=lambda: importlib.import_module("trellis.builders.plugin"),
+            origin=BUILT_IN,
+            version=trellis.__version__,
+        ),
     )
 
 

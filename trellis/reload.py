@@ -16,7 +16,7 @@ from trellis.control.core import Core
 from trellis.control.nudge import Nudge
 from trellis.errors import ConfigError
 from trellis.openstack.clouds import read_clouds
-from trellis.spi.registry import ProviderRegistry
+from trellis.spi.registry import ImageBuilderRegistry, ProviderRegistry
 
 log = structlog.get_logger()
 
@@ -36,6 +36,7 @@ class Reloading:
         core: what is to work by another one.
         read_cloud: gives the files of a cloud's TLS settings.
         sources: gives the paths that decide what clouds.yaml and secure.yaml are.
+        builders: the types of image builder there are.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Reloading:
         core: Core,
         read_cloud: ReadCloud,
         sources: Callable[[], Iterable[Path]] = lambda: read_clouds().sources(),
+        builders: ImageBuilderRegistry | None = None,
     ) -> None:
+        self._builders = builders
         self._path, self._registry, self._core = path, registry, core
         self._read_cloud, self._sources = read_cloud, sources
         self._configuration = configuration
@@ -88,7 +91,7 @@ class Reloading:
 
     async def _take_up(self) -> None:
         try:
-            loaded = load(self._path, self._registry)
+            loaded = load(self._path, self._registry, self._builders)
             if loaded.configuration.deployment != self._configuration.deployment:
                 raise ConfigError(
                     [

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from trellis.http.transport import TransportFactory
+from trellis.spi.image import ImageSource
 
 CATCH_UP: Final = 0.05
 """Seconds by which UTC catches up with a wall clock that has jumped, in each second."""
@@ -93,9 +94,11 @@ class World:
         random: the one source of chance; ids of requests and leases come from it too.
         connect: open a stream to a node; raises OSError.
         transport: makes the HTTP transport of one account.
+        image_source: the file of an image, by its path and size; None reads files of this host.
     """
 
     wall: SteadyClock = attrs.field(factory=SteadyClock, converter=_steady)
     random: Random = attrs.field(factory=SystemRandom)
     connect: Callable[[str, int], Awaitable[trio.abc.Stream]] = trio.open_tcp_stream
     transport: TransportFactory
+    image_source: Callable[[str, int], ImageSource] | None = None

@@ -12,6 +12,7 @@ from tests.bench.workloads.plugins import Plugins
 from tests.bench.workloads.quota import FullQuota
 from tests.bench.workloads.restart import Restart
 from tests.bench.workloads.steady import Burst, Steady
+from tests.bench.workloads.uploads import Uploads
 
 
 class Workload(Protocol):
@@ -49,6 +50,7 @@ WHOLE: Final[dict[str, Workload]] = {
     "limit": Limit(),
     "hung": Hung(),
     "plugins": Plugins(),
+    "uploads": Uploads(),
 }
 """As the figures to reach are meant."""
 
@@ -74,5 +76,6 @@ SHORT: Final[dict[str, Workload]] = {
     ),
     "limit": Limit(cloud_boot=(2.0, 4.5), number=60),
     "plugins": Plugins(in_flight=10, rounds=3),
+    "uploads": Uploads(mib=256),
 }
 """The same, small: does it all still work? Its figures are not those of the table."""

@@ -35,13 +35,26 @@ class Child:
         return self._process.pid
 
     async def start(
-        self, *words: str, folder: Path, stdout: int | None = None, **environment: str
+        self,
+        *words: str,
+        folder: Path,
+        stdout: int | None = None,
+        module: str = "trellis.cli.main",
+        **environment: str,
     ) -> trio.Process:
-        """Start ``trellis WORDS`` in a folder."""
+        """Start ``trellis WORDS`` in a folder.
+
+        Args:
+            words: of the command.
+            folder: where it runs.
+            stdout: what it prints goes there, in place of the log.
+            module: what is run in place of the command itself.
+            environment: is added to ours.
+        """
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "TRELLIS_"))}
         with self.log.open("ab") as out:
             self._process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "trellis.cli.main", *words],
+                [sys.executable, "-m", module, *words],
                 cwd=folder,
                 env={**ours, **environment},
                 stdin=subprocess.DEVNULL,

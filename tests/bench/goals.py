@@ -253,6 +253,39 @@ ROWS: Final = (
         unit="",
     ),
     *_plugins(),
+    Row(
+        workload="uploads",
+        figure="of_curl",
+        what="image upload, 2 GiB to 3 clouds at once, of curl's rate",
+        unit="%",
+        least=0.9,
+    ),
+    Row(
+        workload="uploads",
+        figure="upload_mib_per_s",
+        what="image upload, all three together",
+        unit="MiB/s",
+    ),
+    Row(
+        workload="uploads",
+        figure="grown_mib",
+        what="image upload, peak of the daemon's memory above idle",
+        unit="MiB",
+        most=100.0,
+    ),
+    Row(
+        workload="uploads",
+        figure="block_ms",
+        what="image upload, longest block of the event loop",
+        unit="ms",
+        most=50.0,
+    ),
+    Row(
+        workload="uploads",
+        figure="block_cpu_ms",
+        what="image upload, longest block, the part it computed",
+        unit="ms",
+    ),
 )  # fmt: skip
 
 
@@ -285,7 +318,7 @@ def shown(value: float, unit: str) -> str:
             return f"{100 * value:.1f} %"
         case "":
             return f"{value:.0f}"
-        case "MiB" | "ms" | "/s":
+        case "MiB" | "MiB/s" | "ms" | "/s":
             return f"{value:.1f} {unit}"
         case _:
             return f"{round(value, 2) + 0.0:.2f} {unit}"

@@ -204,5 +204,5 @@ def test_every_command_that_prints_data_prints_it_in_three_ways():
 
     assert without == {
         "serve", "demo", "cloud", "node ssh", "lease release", "config show", "plugin new",
-        "plugin record",
+        "plugin record", "image log",
     }  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from trellis.config import Configuration, Loaded, parse
 from trellis.errors import ConfigError
+from trellis.plugin_host import PluginHost, built_in_plugins
 from trellis.spi.config import NOT_OF_THE_NODE, PoolConfig, PoolLabelConfig, ProviderConfig
 from trellis.spi.registry import ProviderRegistry
 
@@ -61,9 +62,15 @@ def registry():
 
 
 @pytest.fixture
-def loaded(registry):
+def builders():
+    """The types of image builder that come with Trellis."""
+    return PluginHost(built_in_plugins()).image_builders
+
+
+@pytest.fixture
+def loaded(registry, builders):
     def loaded(text: str) -> Loaded:
-        return parse(text, registry, file="trellis.yaml", folder=Path("/etc/trellis"))
+        return parse(text, registry, builders, file="trellis.yaml", folder=Path("/etc/trellis"))
 
     return loaded
 

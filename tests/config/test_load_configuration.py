@@ -39,6 +39,20 @@ def test_the_least_configuration_is_a_deployment(configured):
     assert configuration.history_age == 604800
 
 
+@pytest.mark.parametrize(
+    ("line", "there"),
+    [
+        ("", "/etc/trellis/images"),
+        ("images-dir: built", "/etc/trellis/built"),
+        ("images-dir: /srv/images", "/srv/images"),
+    ],
+    ids=["left out", "relative", "absolute"],
+)
+def test_images_lie_beside_the_file_wherever_the_daemon_is_started(configured, line, there):
+    """Records name the files: another working folder must not lose them."""
+    assert str(configured(f"deployment: x\n{line}").images_dir) == there
+
+
 def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults):
     text = """\
 deployment: "ci main"

@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-import trellis.control.provider
+import trellis.control.recheck
 from tests.control.scripted_provider import ScriptedProvider, a_row
 from tests.control.test_breakers import clouds
 from tests.control.test_quota import Place, reading, servers
@@ -19,9 +19,9 @@ from trellis.control.health import ProviderHealth
 from trellis.control.life import Life
 from trellis.control.lineage import estrange, is_issued, open_lineage
 from trellis.control.nudge import Nudge
-from trellis.control.provider import RunningProvider
 from trellis.control.quota import Quota
 from trellis.control.quota_watch import QuotaWatch
+from trellis.control.recheck import Rechecks
 from trellis.errors import (
     AnswerLostError,
     MisconfiguredError,
@@ -359,15 +359,15 @@ async def test_a_node_is_rechecked_once_at_a_time(tmp_path, autojump_clock, monk
         await trio.sleep(10)
         return ""
 
-    monkeypatch.setattr(trellis.control.provider, "changed_since", changed_since)
+    monkeypatch.setattr(trellis.control.recheck, "changed_since", changed_since)
     theatre = Theatre(tmp_path)
     async with theatre.running() as core:
-        running: RunningProvider = core._roster.running["alpha"]
+        rechecks = Rechecks(store=core.store, world=core._roster._world)
         request = await theatre.served(await theatre.ask("alpha"))
         node = attrs.evolve(core.fleet.nodes[request.nodes[0]], checked_at=0.0)
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(running.recheck, node)
+                nursery.start_soon(rechecks.recheck, node)
         assert len(looks) == 1
-        await running.recheck(node)
+        await rechecks.recheck(node)
         assert len(looks) == 2

@@ -48,12 +48,14 @@ class FakeSshd:
         before_banner=b"",
         before_reply=b"",
         gives=None,
+        withholds=(),
     ):
         self.algorithms = algorithms
         self.exchanges = exchanges
         self.before_banner = before_banner
         self.before_reply = before_reply
         self.gives = gives
+        self.withholds = withholds
         self.asked = []
         self.public_values = []
         self.hellos = []
@@ -108,6 +110,8 @@ class FakeSshd:
                     return
                 self.asked.append(chosen)
                 ask = await message()
+                if chosen in self.withholds:
+                    return
                 assert ask[0] == 30
                 self.public_values.append((exchange, ask[5:]))
                 assert struct.unpack(">I", ask[1:5])[0] == len(ask) - 5
@@ -343,6 +347,32 @@ class TestNoHostKeys:
 
         with pytest.raises(NotReachableError, match="given 'ssh-dss'"):
             await scan(connect, "node", 22, kinds=["ed25519"])
+
+    @pytest.mark.parametrize(
+        ("withheld", "found"),
+        [
+            (("rsa-sha2-512",), ["ssh-ed25519", "ecdsa-sha2-nistp256"]),
+            (("ssh-ed25519",), ["ecdsa-sha2-nistp256", "ssh-rsa"]),
+            (("ssh-ed25519", "ecdsa-sha2-nistp256"), ["ssh-rsa"]),
+        ],
+        ids=["rsa", "the first", "the first two"],
+    )
+    async def test_a_kind_that_is_offered_and_withheld_is_left_out(
+        self, connect_to, withheld, found
+    ):
+        """As Dropbear does with RSA where it has no such key: those that there are count."""
+        connect = connect_to(FakeSshd(withholds=withheld).serve)
+
+        keys = await scan(connect, "node", 22)
+
+        assert found == [key.split()[0] for key in keys]
+
+    async def test_a_server_that_withholds_all_it_offers_is_not_reachable(self, connect_to):
+        """And the error says what it did."""
+        connect = connect_to(FakeSshd(withholds=("ssh-ed25519", "rsa-sha2-512")).serve)
+
+        with pytest.raises(NotReachableError, match=r"Fake_1\.0 hung up when asked for its key"):
+            await scan(connect, "node", 22, kinds=["ed25519", "rsa"])
 
     async def test_failure_of_a_later_connection_is_no_group(self, connect_to):
         """All later connections refused at once: still one plain error."""

@@ -15,6 +15,7 @@ NOT_RUN = {
     r"(\.venv/bin/)?trellis simulate(?!.*( --for |story\.yaml|known\.yaml))": "takes long; "
     "tests/sim/test_simulate_command.py runs it",
     r"trellis breaker reset": "needs one that is open; tests/cli/test_cli_breakers.py types it",
+    r"trellis image (?!list)": "needs an image that is built; tests/cli types them",
     r"trellis provider accept": "needs a cloud that moved; tests/cli types it",
     r"sudo ": "needs root; tests/ssh types the lines of the page",
     r"trellis node ssh": "a stub lets nobody in; tests/ssh logs in",
@@ -25,6 +26,7 @@ NOT_RUN = {
 
 NO_COMMANDS = (
     (r"servers = nodes a second", "a formula"),
+    (r"upload\.withdrawn", "what an event says"),
     (r"recording = Recording\(", "Python"),
     (r"clouds:", "a file, which tests/docs writes and uses"),
 )

@@ -37,6 +37,19 @@ PATHS = (
     "/leaks",
     "/plan",
     "/status",
+    "/images",
+    "/images/{id}",
+    "/images/debian-12/builds",
+    "/images/debian-12/builds/{id}",
+    "/images/debian-12/builds/{id}/log",
+    "/images/debian-12/uploads",
+    "/images/debian-12/uploads/{id}",
+    "/images/debian-12/pause",
+    "/images/debian-12/resume",
+    "/images/debian-12/promote",
+    "/images/debian-12/rollback",
+    "/images/debian-12/pin",
+    "/images/debian-12/unpin",
 )
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE")
 KEYS = (
@@ -51,6 +64,8 @@ KEYS = (
     "by",
     "reason",
     "until",
+    "build",
+    "all_providers",
 )
 scalars = st.one_of(
     st.none(),
@@ -77,7 +92,9 @@ bodies = st.one_of(
     st.sampled_from([b"", b"[" * 100_000, b'{"labels": ["small"]' + b" " * 2_000_000, b"\xff{}"]),
 )
 queries = st.dictionaries(
-    st.sampled_from(["wait_s", "limit", "after", "state", "gone", "provider", "most", "x"]),
+    st.sampled_from(
+        ["wait_s", "limit", "after", "state", "gone", "provider", "most", "lines", "follow", "x"]
+    ),
     st.one_of(st.text(max_size=12), st.integers().map(str), st.sampled_from(["nan", "1e999", ""])),
     max_size=3,
 )

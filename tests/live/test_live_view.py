@@ -21,7 +21,24 @@ def lines(status, width=80, height=24, **words):
     return [line.plain.rstrip() for line in screen(status, width, height, **words)]
 
 
-def crowded(providers=12, waiting=60, slow=60):
+def an_image(name="debian-12", places=(), **changes):
+    """An image as the status has it."""
+    return {
+        "name": name, "words": "", "paused_by": None, "fault": "", "build": 7,
+        "built_at": "2026-11-23T01:41:30Z", "building": None, "building_words": "",
+        "building_share": None, "places": list(places), **changes,
+    }  # fmt: skip
+
+
+def a_place(provider, **changes):
+    """An image at a provider, as the status has it."""
+    return {
+        "provider": provider, "missing": False, "words": "", "build": 7,
+        "built_at": "2026-11-23T01:41:30Z", "pinned_by": None, "coming": [], **changes,
+    }  # fmt: skip
+
+
+def crowded(providers=12, waiting=60, slow=60, images=0):
     """More of everything than any screen has room for."""
     return a_status(
         providers=[
@@ -34,6 +51,10 @@ def crowded(providers=12, waiting=60, slow=60):
             a_waiting(n, labels=["debian-12"] * 30, words="why " * 90) for n in range(waiting)
         ],
         waiting_in_all=waiting + 450,
+        images=[
+            an_image(f"image-{n}", [a_place(f"provider-{m}", words="why " * 60) for m in range(5)])
+            for n in range(images)
+        ],
         slow=[a_slow_node(n, words="stuck " * 50) for n in range(slow)],
     )
 
@@ -42,7 +63,7 @@ def crowded(providers=12, waiting=60, slow=60):
 @given(
     width=st.integers(1, 250),
     height=st.integers(1, 90),
-    counts=st.tuples(st.integers(0, 12), st.integers(0, 20), st.integers(0, 20)),
+    counts=st.tuples(st.integers(0, 12), st.integers(0, 20), st.integers(0, 20), st.integers(0, 9)),
     footer=st.sampled_from(["", "q: end"]),
 )
 def test_no_screen_is_larger_than_the_terminal(width, height, counts, footer):
@@ -198,6 +219,39 @@ def test_nothing_at_all_is_shown_as_such():
     assert "No provider is configured." in shown
     assert "No request waits." in shown
     assert any("nothing served yet" in line for line in shown)
+
+
+def test_images_are_shown_where_there_are_some():
+    """What is wrong first, then what moves, then what is well; none where none is built."""
+    trial = {"build": 8, "state": "canary", "words": "canary, 2 of 5 ready"}
+    bad = {"build": 8, "state": "withdrawn", "words": "4 of 4 launches failed"}
+    sent = {"build": 8, "state": "uploading", "words": "uploading 25 %", "share": 0.25}
+    absent = {"missing": True, "build": None, "built_at": None, "words": "it is being uploaded"}
+    image = an_image(
+        places=[
+            a_place("well"),
+            a_place("tries", coming=[trial]),
+            a_place("ill", coming=[bad]),
+            a_place("held", pinned_by="ann", build=6),
+            a_place("waits", coming=[sent], **absent),
+        ],
+        building=9,
+        building_words="install.d, about 6m left",
+        building_share=0.5,
+    )
+
+    shown = lines(a_status(images=[image]), 120, 40)
+
+    at = next(number for number, line in enumerate(shown) if line.startswith("IMAGE"))
+    assert [" ".join(line.split()[1:]) for line in shown[at + 1 : at + 7]] == [
+        "ill 7 2h 0m withdrawn 8: 4 of 4 launches failed",
+        "waits missing 8: uploading 25 %",
+        "here 7 2h 0m building 9: 50 %, install.d, about 6m left",
+        "held 6 2h 0m pinned",
+        "well 7 2h 0m serving",
+        "tries 7 2h 0m serving 8: canary, 2 of 5 ready",
+    ]
+    assert not any(line.startswith("IMAGE") for line in lines(a_status(), 120, 40))
 
 
 def test_texts_of_others_do_not_steer_the_terminal():

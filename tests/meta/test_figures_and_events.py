@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trellis.config import parse
 from trellis.control.core import run_core
+from trellis.model import image_events
+from trellis.model.image import BuildState, Standing, UploadState
 from trellis.model.node import NodeState
 from trellis.model.records import event_of
 from trellis.model.request import RequestState
@@ -76,6 +78,12 @@ def test_every_kind_of_event_is_on_its_page():
         )
     }
     steps["breaker"] = {"opened", "half-open", "closed"}
+    images = inspect.getsource(image_events)
+    steps["image"] = set(re.findall(r'"image\.(\w+)"', images))
+    for told in re.findall(r"step = (.*)", images):
+        steps["image"] |= set(re.findall(r'"(\w+)"', told))
+    steps["build"] = {"phase", "progress", *(state.value for state in BuildState)}
+    steps["upload"] = {"hook-failed", *(x.value for x in (*UploadState, *Standing))}
     expected = {
         "reset",
         *(f"node.{state.value}" for state in NodeState),

@@ -1,14 +1,16 @@
 """Do we still understand a real OpenStack? Its recorded answers, through the real client."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.real.stories import FLAVOR, NAME, STORIES, TAG, Nothing, scene
+from tests.real.stories import FLAVOR, IMAGE_TAG, NAME, STORIES, TAG, Nothing, scene
 from trellis.errors import (
     AuthError,
     CloudBrokenError,
+    ConflictingStateError,
     NoCapacityError,
     NotFoundError,
     QuotaExceededError,
@@ -147,10 +149,36 @@ class TestNetwork:
         assert type(refused) is NotFoundError
 
 
+class TestImages:
+    async def test_an_image_is_what_was_sent(self, replay, autojump_clock):
+        """Its hash says so; it is found by its name and mark, and sent once only."""
+        made, active, twice, changed, found, gone, again = await replay("image_put")
+
+        assert (made.status, active.status, active.size) == ("queued", "active", 65_536)
+        assert active.hash_value == hashlib.sha512(b"\0" * 65_536).hexdigest()
+        assert type(twice) is ConflictingStateError
+        assert changed.properties == {**IMAGE_TAG, "os_distro": "debian"}
+        assert [(row.id, tag_of_image(row)) for row in found] == [(made.id, IMAGE_TAG)]
+        assert type(gone) is type(again) is NotFoundError
+
+    async def test_what_was_staged_is_imported(self, replay, autojump_clock):
+        """Its size is told before it is imported; nothing can be imported before it is staged."""
+        ways, early, staged, active = await replay("image_import")
+
+        assert ways == ("glance-direct", "web-download")
+        assert type(early) is ConflictingStateError
+        assert (staged.status, staged.size) == ("uploading", 65_536)
+        assert active.hash_value == hashlib.sha512(b"\0" * 65_536).hexdigest()
+
+
+def tag_of_image(row):
+    return {key: row.properties.get(key) for key in IMAGE_TAG}
+
+
 TOLD = {
     "password_login", "application_credential_login", "wrong_password", "expired_token",
     "inventory", "launch", "over_quota", "no_valid_host", "build_failure", "delete_twice",
-    "paging", "floating_ip",
+    "paging", "floating_ip", "image_put", "image_import",
 }  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import attrs
 import httpx
-import trio
 
 from trellis.errors import CloudError
 from trellis.http import Road
@@ -116,7 +115,8 @@ async def scene(place: Place, transport: httpx.AsyncBaseTransport) -> AsyncItera
             missing_region=settings.missing_region,
         )
         config = OpenStackProviderConfig(name=entry.name, type=profile.name, cloud=entry.name)
-        yield Scene(session, OpenStackProvider(config, session, "d", quirks=settings))
+        provider = OpenStackProvider(config, session, "d", quirks=settings, settings=entry.settings)
+        yield Scene(session, provider)
 
 
 async def refusal(call: Awaitable[object]) -> CloudError:
@@ -135,7 +135,7 @@ class Documented(httpx.AsyncBaseTransport):
         self._left = {call: list(given) for call, given in answers.items()}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await trio.lowlevel.checkpoint()
+        await request.aread()
         status, headers, body = self._left[request.method, str(request.url)].pop(0)
         content = b"" if body is None else json.dumps(body).encode()
         if content:

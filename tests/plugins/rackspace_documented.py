@@ -8,11 +8,13 @@ addresses.
 
 from typing import Any
 
+import attrs
 import trio
 from trellis_rackspace.classic import PROFILE, PUBLIC_NET, SERVICE_NET
 from trellis_rackspace.flex import PROFILE as FLEX
 
 from tests.plugins.documented import Answer, Answers, Place, Scene, Story, refusal, write
+from tests.plugins.rackspace_images import image_stories
 from trellis.errors import CloudError
 from trellis.openstack.clouds import CloudConfig
 from trellis.openstack.compute import ServerRequest
@@ -148,6 +150,11 @@ def _classic(auth_type: str, way: str, **auth: str) -> Place:
 
 WITH_KEY = _classic("rackspace_apikey", "APIKEY", api_key="scrubbed")
 WITH_PASSWORD = _classic("v2password", "PASSWORD", password="scrubbed", tenant_id=TENANT)
+_IMAGES = ("image_format", "image_api_use_tasks", "disable_vendor_agent")
+WITH_IMAGES = attrs.evolve(
+    WITH_KEY,
+    config=attrs.evolve(WITH_KEY.config, settings={key: PROFILE.entry[key] for key in _IMAGES}),
+)
 ON_FLEX = Place(
     profile=FLEX,
     config=CloudConfig(
@@ -320,6 +327,7 @@ LIMITS = {
 }  # fmt: skip
 
 STORIES = {
+    **image_stories(WITH_IMAGES),
     "api_key_login": Story(
         place=WITH_KEY,
         path="rackspace/identity/api_key_login.yaml",

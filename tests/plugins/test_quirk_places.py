@@ -91,6 +91,7 @@ def is_read(key):
     files = [
         *(ROOT / "trellis/openstack").glob("*.py"),
         *(ROOT / "trellis/inspection").glob("*.py"),
+        *(ROOT / "trellis/providers").glob("*.py"),
     ]
     return any(f'"{key}"' in file.read_text() for file in files if file.name != "vendors.py")
 

@@ -8,11 +8,12 @@ from tests.plugins.rackspace_documented import (
     CREATED,
     DELETED,
     FLEX_PROJECT,
+    IMAGE,
     STORIES,
     TENANT,
     compute,
 )
-from trellis.errors import AuthError, RetryLaterError
+from trellis.errors import AuthError, RetryLaterError, UploadBrokenError
 from trellis.model.quota import UNLIMITED
 from trellis.spi.provider import InstanceState
 from trellis.testing.cassette import read_provenance
@@ -95,6 +96,23 @@ async def test_a_row_of_a_deleted_server_is_gone(autojump_clock):
     (row,) = listing.instances
     assert (row.external_id, row.state) == (DELETED, InstanceState.GONE)
     assert listing.full is False
+
+
+async def test_an_image_is_imported_from_an_object(autojump_clock):
+    """The task's result names it; its object is gone when it is done."""
+    steps = await replay(STORIES["image_import"])
+
+    assert steps[-1].done
+    assert steps[-1].external_id == IMAGE
+    assert steps[-1].things["object"].startswith("trellis-images/")
+
+
+async def test_an_import_that_fails_again_and_again_is_given_up(autojump_clock):
+    """396 is a file that is no VHD, or a task that only has to be begun again."""
+    error = await replay(STORIES["image_import_396"])
+
+    assert type(error) is UploadBrokenError
+    assert "Error code: '396'" in str(error)
 
 
 async def test_on_flex_the_project_is_found(autojump_clock):

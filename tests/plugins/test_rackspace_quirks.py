@@ -1,11 +1,10 @@
 """Each quirk of classic Rackspace: what holds on its twin with it, and not without it."""
 
-from random import Random
-
 import pytest
 import trio
 from trellis_rackspace.classic import PROFILE
 
+from tests.plugins.image_uploads import boots_in, provider_of, uploaded
 from tests.plugins.quirk_stories import Stories, Told
 from tests.plugins.rackspace_stage import (
     IMAGE,
@@ -16,14 +15,10 @@ from tests.plugins.rackspace_stage import (
     on_stage,
     twin,
 )
-from trellis.accounts import Accounts
-from trellis.config import parse
-from trellis.errors import ConfigError, RetryLaterError
+from trellis.errors import ConfigError, RejectedError, RetryLaterError, UploadBrokenError
 from trellis.sim.cloud.aftercare import RACKCONNECT
-from trellis.sim.cloud.cloud import connector
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.spec import UNLIMITED, Quota
-from trellis.world import World
 
 STORIES = Stories(PROFILE)
 ROOM = Quota(instances=500, cores=UNLIMITED, ram_mib=UNLIMITED, ports=1000)
@@ -139,36 +134,29 @@ async def servers_are_created_no_faster_than_is_allowed(told: Told) -> None:
 async def nothing_is_read_faster_than_is_allowed(told: Told) -> None:
     """Thirteen hundred calls that somebody wants to make at once."""
     stage = on_stage(told)
-    configs = parse(
-        stage.configuration, told.types, file="stage", folder=told.folder
-    ).configuration.providers
-    world = World(
-        wall=stage.wall, random=Random(5), connect=connector(stage.clouds.values()),
-        transport=stage.wires,
-    )  # fmt: skip
-    accounts = Accounts(
-        read=stage.read, registry=told.types, deployment="stage", world=world,
-        configs=configs,
-    )  # fmt: skip
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(accounts.run)
-        provider = (await accounts.connect(configs[0])).provider
-        async with trio.open_nursery() as callers:
-            for _ in range(1300):
-                callers.start_soon(provider.compute.limits)
-        nursery.cancel_scope.cancel()
+    async with provider_of(told, stage) as provider, trio.open_nursery() as callers:
+        for _ in range(1300):
+            callers.start_soon(provider.compute.limits)
 
     assert stage.alpha.ledger.of(What.RATE_LIMITED) == []
 
 
 @STORIES.of("entry.image_format", "entry.image_api_use_tasks", "entry.disable_vendor_agent")
-async def it_is_known_what_an_image_must_be(told: Told) -> None:
-    """Format, way of the upload, and properties."""
-    settings = entry_of(told).settings
+async def a_server_boots_from_an_image_of_our_own(told: Told) -> None:
+    """A VHD that a task has imported, and that says that it has no agent."""
+    stage = on_stage(told)
+    async with provider_of(told, stage) as provider:
+        _, image_id = await uploaded(provider)
 
-    assert settings["image_format"] == "vhd"
-    assert settings["image_api_use_tasks"] is True
-    assert settings["disable_vendor_agent"]["xenapi_use_agent"] == "False"
+        assert await boots_in(provider, image_id) is not None
+
+
+@STORIES.of("refused_image_properties")
+async def properties_of_the_vendor_are_left_out(told: Told) -> None:
+    """An image's metadata may have been copied from one of the vendor's."""
+    stage = on_stage(told)
+    async with provider_of(told, stage) as provider:
+        await uploaded(provider, properties={"com.rackspace__1__build_core": "1"})
 
 
 def test_each_quirk_has_a_story():
@@ -184,9 +172,9 @@ async def test_with_the_quirk_it_holds(name, tmp_path, autojump_clock):
 
 FAILURES = {
     "entry.auth.auth_url": ConfigError,
-    "entry.image_format": KeyError,
-    "entry.image_api_use_tasks": KeyError,
-    "entry.disable_vendor_agent": KeyError,
+    "entry.image_format": UploadBrokenError,
+    "entry.image_api_use_tasks": RejectedError,
+    "refused_image_properties": RejectedError,
     "rate.compute.read": RetryLaterError,
 }
 

@@ -7,6 +7,7 @@ import yaml
 from trellis_vexxhost.profile import PROFILE
 
 from tests.daemon.stage import MINUTE, Stage
+from tests.plugins.image_uploads import boots_in, provider_of, uploaded
 from tests.plugins.quirk_stories import Stories, Told
 from trellis.errors import ConfigError
 from trellis.model.names import RequestId
@@ -90,11 +91,14 @@ async def nothing_is_asked_before_a_login(told):
 
 
 @STORIES.of("entry.image_format")
-async def images_are_raw(told):
-    config = told_on(told).read("alpha", "sjc1", profile="vexxhost")
+async def images_are_raw_and_boot_at_once(told):
+    """A qcow2 one would be imported at each boot."""
+    async with provider_of(told, told_on(told)) as provider:
+        _, image_id = await uploaded(provider)
 
-    assert config.settings.get("image_format") == "raw"
-    await trio.lowlevel.checkpoint()
+        took_s = await boots_in(provider, image_id, ("small", "small"))
+        assert took_s is not None
+        assert took_s < 2 * MINUTE
 
 
 @STORIES.of("gives_public_addresses")

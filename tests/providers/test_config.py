@@ -1,9 +1,11 @@
 """What the configuration of an OpenStack provider refuses, and how it says so."""
 
 import pytest
-from canned import a_label
+from canned import a_config, a_label
 
+from trellis.openstack.quirks import Quirks
 from trellis.providers.config import OpenStackLabelConfig, OpenStackPoolConfig
+from trellis.providers.images import chosen
 from trellis.spi.config import PoolConfig
 
 
@@ -65,3 +67,53 @@ def test_login_is_the_labels():
     login = PoolConfig(name="main").login(a_label(username="debian", connection_port=2222))
 
     assert (login.username, login.connection_port, login.python_path) == ("debian", 2222, "auto")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"image_upload": "web-download"}, "needs image-download-url"),
+        ({"image_download_url": "https://builder.example/"}, r"URL with \{file\} in it"),
+        ({"image_download_url": "ftp://builder.example/{file}"}, r"URL with \{file\} in it"),
+    ],
+)
+def test_download_needs_an_address_that_the_cloud_can_use(wrong, words):
+    """With the file's name in it."""
+    with pytest.raises(ValueError, match=words):
+        a_config(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "way", "formats"),
+    [
+        ({}, {}, "put", ("qcow2", "raw")),
+        ({}, {"image_format": "raw"}, "put", ("raw",)),
+        ({"image_format": "qcow2"}, {"image_format": "raw"}, "put", ("qcow2",)),
+        ({}, {"image_api_use_tasks": True}, "task", ("qcow2", "raw")),
+        ({}, {"image_api_use_tasks": "True"}, "task", ("qcow2", "raw")),
+        ({}, {"image_api_use_tasks": "False"}, "put", ("qcow2", "raw")),
+        ({"image_upload": "import"}, {"image_api_use_tasks": True}, "import", ("qcow2", "raw")),
+    ],
+    ids=["stock", "entry", "provider", "tasks", "text", "no-tasks", "provider-way"],
+)
+def test_way_and_format_are_those_of_who_says_it_first(config, settings, way, formats):
+    """The provider's configuration, then the entry with its profile, then stock."""
+    found = chosen(a_config(**config), settings)
+
+    assert (found.way, found.formats) == (way, formats)
+
+
+def test_cloud_without_glance_v2_is_uploaded_to_by_v1_whatever_is_configured():
+    """Nothing else is there."""
+    quirks = Quirks(reads_images_through_nova=True)
+
+    assert chosen(a_config(image_upload="put"), {}, quirks).way == "v1"
+
+
+def test_properties_of_the_vendor_are_texts():
+    """A boolean in their place broke uploads until 2019 (survey of clouds, part 1 section 4.3)."""
+    settings = {"disable_vendor_agent": {"xenapi_use_agent": False, "vm_mode": "hvm"}}
+
+    assert chosen(a_config(), settings).vendor_properties == {
+        "xenapi_use_agent": "False", "vm_mode": "hvm",
+    }  # fmt: skip

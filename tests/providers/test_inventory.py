@@ -1,9 +1,18 @@
 """What configured labels come to, and what is said of those that come to nothing."""
 
 import pytest
-from canned import CI_NET, PUBLIC, SAMPLES, CannedSession, a_config, a_label, a_provider
+from canned import (
+    CI_NET,
+    PUBLIC,
+    SAMPLES,
+    CannedSession,
+    a_config,
+    a_label,
+    a_provider,
+    an_intent,
+)
 
-from trellis.errors import CloudBrokenError, MisconfiguredError
+from trellis.errors import CloudBrokenError, MisconfiguredError, StaleOfferError
 from trellis.model.node import Home
 from trellis.model.quota import Resources
 from trellis.openstack.quirks import Quirks
@@ -51,7 +60,6 @@ async def test_flavor_is_the_smallest_that_will_do(label, flavor):
     [
         ({"flavor_name": "ci-1c-2g"}, "no flavor 'ci-1c-2g'; near: ci-1c-1g"),
         ({"min_ram": 10**6}, "no flavor with 1000000 MiB; the largest has 8192 MiB"),
-        ({"image": "debian-12"}, "image 'debian-12' has not been uploaded here yet"),
         ({"key_name": "simple"}, "no keypair 'simple'; near: sample"),
         ({"networks": ("ci-ned",)}, "no network 'ci-ned'; near: ci-net"),
     ],
@@ -59,16 +67,46 @@ async def test_flavor_is_the_smallest_that_will_do(label, flavor):
 async def test_what_the_cloud_lacks_costs_only_its_label(label, words):
     """The others are offered, and the reason names what comes near."""
     session = CannedSession()
-    if "image" in label:
-        session.replies["GET image /images"] = lambda call: (
-            {"images": []} if "trellis_image" in call.params else SAMPLES["images by name"]
-        )
     config = a_config(a_label("lost", **label), a_label())
 
     inventory = await a_provider(session, config).inventory()
 
     assert list(inventory.offers) == [SMALL]
     assert inventory.missing["main", "lost"].startswith(words)
+
+
+async def test_image_that_is_built_here_is_not_looked_for():
+    """The core chooses its upload at each launch."""
+    session = CannedSession()
+    config = a_config(a_label(image="debian-12"))
+
+    inventory = await a_provider(session, config).inventory()
+
+    offer = inventory.offers[SMALL]
+    assert (offer.image, offer.shape.image_id, offer.shape.image_name) == (
+        "debian-12", "", "debian-12",
+    )  # fmt: skip
+    assert "GET image /images" not in [call.name for call in session.made]
+
+
+async def test_image_that_is_built_here_costs_its_label_where_none_can_be_uploaded():
+    """It says so, and what to do."""
+    provider = a_provider(CannedSession(), a_config(a_label(image="debian-12")))
+    provider.images = None
+
+    inventory = await provider.inventory()
+
+    assert "name a cloud-image instead" in inventory.missing[SMALL]
+
+
+async def test_server_of_an_image_without_upload_is_not_made():
+    """Nova would take it for a boot from nothing."""
+    session = CannedSession()
+    provider = a_provider(session, a_config(a_label(image="debian-12")))
+    inventory = await provider.inventory()
+
+    with pytest.raises(StaleOfferError, match="no upload here"):
+        await provider.create(an_intent(shape=inventory.offers[SMALL].shape))
 
 
 async def test_missing_cloud_image_names_what_comes_near():
@@ -81,16 +119,6 @@ async def test_missing_cloud_image_names_what_comes_near():
     inventory = await a_provider(session, a_config(a_label(cloud_image="tinny"))).inventory()
 
     assert inventory.missing[SMALL] == "no active image 'tinny'; near: tiny"
-
-
-async def test_image_of_ours_is_found_by_its_properties():
-    """Another deployment's image of the same name is none of ours."""
-    session = CannedSession()
-
-    await a_provider(session, a_config(a_label(image="debian-12"))).inventory()
-
-    (call,) = [call for call in session.made if call.name == "GET image /images"]
-    assert call.params == {"trellis_deployment": "d", "trellis_image": "debian-12"}
 
 
 async def test_image_too_large_for_its_flavor_is_missing():

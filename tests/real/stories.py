@@ -20,6 +20,7 @@ from trellis.openstack.clouds import CloudConfig
 from trellis.openstack.compute import Compute, ServerRequest, ServerRow
 from trellis.openstack.faults import error_from_fault
 from trellis.openstack.image import Image
+from trellis.openstack.image_write import GLANCE_DIRECT, FullImage, ImageWrites
 from trellis.openstack.network import Network
 from trellis.openstack.session import Session
 
@@ -298,3 +299,64 @@ async def floating_ip(scene: Scene) -> Any:
     await scene.compute.delete_server(server_id)
     await scene.wait_gone(server_id)
     return port, made, found, quota, refused
+
+
+class SmallFile:
+    """A body of 64 KiB that no image can be booted from."""
+
+    size: Final = 65_536
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See `trellis.http.message.Stream`."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            await trio.lowlevel.checkpoint()
+            yield b"\0" * self.size
+
+        yield pieces()
+
+
+IMAGE_TAG: Final = {"trellis_deployment": "cassettes", "trellis_image": "debian-12"}
+
+
+async def _active(glance: ImageWrites, image_id: str) -> FullImage:
+    while (row := await glance.image(image_id)).status != "active":  # noqa: ASYNC110
+        await trio.sleep(1)
+    return row
+
+
+async def _made(glance: ImageWrites) -> FullImage:
+    return await glance.create(
+        name="debian-12-0000000001.1", disk_format="raw", properties=IMAGE_TAG, visibility="private"
+    )
+
+
+@_story("image")
+async def image_put(scene: Scene) -> Any:
+    """An image is made, sent, found by its mark and changed; not sent twice, nor deleted twice."""
+    glance = ImageWrites(scene.session)
+    made = await _made(glance)
+    await glance.put_file(made.id, SmallFile())
+    active = await _active(glance, made.id)
+    twice = await refusal(glance.put_file(made.id, SmallFile()))
+    changed = await glance.set_properties(made.id, {"os_distro": "debian"})
+    found = await glance.images({"name": made.name})
+    await glance.delete(made.id)
+    gone = await refusal(glance.image(made.id))
+    return made, active, twice, changed, found, gone, await refusal(glance.delete(made.id))
+
+
+@_story("image")
+async def image_import(scene: Scene) -> Any:
+    """What was staged is imported, by a task of the cloud's own; not before it is staged."""
+    glance = ImageWrites(scene.session)
+    ways = await glance.import_methods()
+    made = await _made(glance)
+    early = await refusal(glance.start_import(made.id, GLANCE_DIRECT))
+    await glance.stage(made.id, SmallFile())
+    staged = await glance.image(made.id)
+    await glance.start_import(made.id, GLANCE_DIRECT)
+    active = await _active(glance, made.id)
+    await glance.delete(made.id)
+    return ways, early, staged, active

@@ -244,6 +244,7 @@ CASES: list[tuple[str, Scene, dict[str, Any]]] = [
     ("network quota details", nothing, {}),
     ("admin call by a member: list services", nothing, {}),
     ("admin call by a member: create flavor", nothing, {}),
+    ("admin call by a member: public image", nothing, {}),
     ("create keypair", nothing, {}),
     ("create keypair again", keypair, {}),
     ("list keypairs", keypair, {}),

@@ -2,13 +2,18 @@
 
 import io
 
+import attrs
 import pytest
 import requests
 import requests.adapters
-from cloud_session import cloud_of
+from cloud_session import QUICK, cloud_of
+from keystoneauth1.identity import v2, v3
+from keystoneauth1.session import Session
 
 from trellis.sim.cloud import SimCloud, floating_networks
+from trellis.sim.cloud.disk_files import vhd_footer
 from trellis.sim.cloud.wire import Request
+from trellis.sim.clouds import TWINS
 
 openstack = pytest.importorskip("openstack", reason="openstacksdk is not installed")
 
@@ -19,15 +24,19 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 class Adapter(requests.adapters.BaseAdapter):
     """Carries the SDK's calls to a simulated cloud, whose clock stands still in between."""
 
-    def __init__(self, cloud: SimCloud) -> None:
+    def __init__(self, cloud: SimCloud, clock: "Clock | None" = None, waits_s: float = 0.0) -> None:
         super().__init__()
         self.cloud = cloud
+        self.clock, self.waits_s = clock, waits_s
 
     def send(self, request, **_):
         path, _, query = request.path_url.partition("?")
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = request.body or b""
         body = body.encode() if isinstance(body, str) else body
+        body = body if isinstance(body, bytes) else b"".join(body)
+        if self.waits_s:
+            self.clock.now += self.waits_s
         ours = self.cloud.handle(Request(request.method, path, query, headers, body))
         response = requests.Response()
         response.status_code = ours.status
@@ -58,9 +67,6 @@ def clock():
 @pytest.fixture
 def sdk(clock):
     """A connection of openstacksdk to a cloud with floating IPs."""
-    from keystoneauth1.identity import v3
-    from keystoneauth1.session import Session
-
     model = cloud_of(networks=floating_networks())
     cloud = SimCloud(model.spec, clock=clock)
     http = requests.Session()
@@ -183,3 +189,72 @@ def test_a_server_that_boots_from_a_volume_is_driven(sdk, clock):
     assert list(sdk.compute.servers()) == []
     clock.now += 10.0
     assert list(sdk.block_storage.volumes()) == []
+
+
+DISK = b"a small disk" * 1000
+
+
+def test_an_image_is_uploaded_by_put(sdk, tmp_path):
+    """Created, filled, with its properties; the SDK reads it back, renames it and deletes it."""
+    file = tmp_path / "disk.raw"
+    file.write_bytes(DISK)
+    made = sdk.create_image(
+        "uploaded", filename=str(file), disk_format="raw", container_format="bare", wait=True,
+        validate_checksum=True, meta={"trellis_build": "7", "min_disk": 1},
+    )  # fmt: skip
+    image = sdk.image.find_image("uploaded", ignore_missing=False)
+
+    assert (image.id, image.status, image.size) == (made.id, "active", len(DISK))
+    assert (image.properties["trellis_build"], image.min_disk) == ("7", 1)
+    assert image.hash_algo == "sha512"
+    assert sdk.image.download_image(image).content == DISK
+    found = sdk.image.get("/images?trellis_build=7").json()["images"]
+    assert [one["id"] for one in found] == [image.id]
+    sdk.image.update_image(image, name="renamed")
+    assert sdk.image.get_image(image.id).name == "renamed"
+    sdk.image.delete_image(image)
+    assert sdk.image.find_image("renamed") is None
+
+
+def test_an_image_is_staged_and_imported(sdk, clock):
+    """By the SDK's own steps."""
+    image = sdk.image.create_image(
+        name="staged", disk_format="raw", container_format="bare", allow_duplicates=True
+    )
+    image.data = DISK
+    sdk.image.stage_image(image, data=DISK)
+    assert sdk.image.get_image(image.id).status == "uploading"
+    sdk.image.import_image(image, method="glance-direct")
+    clock.now += 300.0
+    assert sdk.image.get_image(image.id).status == "active"
+
+
+def test_an_image_is_imported_by_a_task(clock, tmp_path, monkeypatch):
+    """As the SDK does it at Rackspace: container, object, task, properties, object deleted."""
+    twin = attrs.evolve(TWINS["rackspace"](), boot=QUICK["boot"])
+    cloud = SimCloud(twin, clock=clock)
+    http = requests.Session()
+    http.mount(cloud.root, Adapter(cloud, clock, waits_s=60.0))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    mine = cloud.spec.credentials
+    auth = v2.Password(
+        auth_url=cloud.auth_url, username=mine.username, password=mine.password,
+        tenant_name=mine.project,
+    )  # fmt: skip
+    connection = openstack.connection.Connection(
+        session=Session(auth=auth, session=http), region_name="DFW", image_api_use_tasks=True,
+    )  # fmt: skip
+    connection.config.config["image_api_use_tasks"] = True
+    file = tmp_path / "disk.vhd"
+    file.write_bytes(DISK + vhd_footer())
+    with connection:
+        made = connection.create_image(
+            "imported", filename=str(file), disk_format="vhd", container_format="ovf", wait=True,
+            container="images", timeout=3600,
+        )  # fmt: skip
+    (image,) = (one for one in cloud.images() if one.who)
+
+    assert (made.id, made.status) == (image.id, "active")
+    assert image.properties["owner_specified.openstack.object"] == "images/imported"
+    assert image.size == len(DISK) + 512
+    assert cloud.objects() == ()

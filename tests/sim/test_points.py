@@ -26,6 +26,8 @@ ID = "0fc6ebf8-c8f7-45fa-a11d-4510114d7f07"
         ("PUT", f"/RegionOne/network/v2.0/floatingips/{ID}", "PUT network /floatingips/*"),
         ("GET", f"/R/volume/v3/4510114d7f07/volumes/{ID}", "GET volume /volumes/*"),
         ("POST", f"/R/compute/v2/{ID.replace('-', '')}/servers", "POST compute /servers"),
+        ("PUT", "/R/object-store/v1/AUTH_x/images/a.vhd", "PUT object-store /*/*"),
+        ("PUT", f"/R/image/v2/images/{ID}/file", "PUT image /images/*/file"),
         ("GET", "/", "GET ? /"),
     ],
 )

@@ -106,31 +106,38 @@ def processes(names: set[str]) -> list[int]:
     return found
 
 
-def wait_for(what: str, look: Callable[[], T], *, log: Callable[[], str] = str) -> T:
+def wait_for(
+    what: str, look: Callable[[], T], *, log: Callable[[], str] = str, seconds: float = PATIENCE_S
+) -> T:
     """Look until it holds."""
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > until:
-            pytest.fail(f"not in {PATIENCE_S:g} s: {what}\n{log()}")
+            pytest.fail(f"not in {seconds:g} s: {what}\n{log()}")
         time.sleep(0.05)
     return found
 
 
 class Clouds:
-    """``trellis cloud --nodes namespaces`` as a process of its own; leaving the block ends it.
+    """``trellis cloud`` with real nodes as a process of its own; leaving the block ends it.
 
     Args:
         folder: of all its files.
         prefix: begins the names of its namespaces.
         spare: ready nodes of the label ``small`` that a daemon is to keep.
+        scenario: what it serves, as a file says it.
+        nodes: the kind of nodes.
     """
 
-    def __init__(self, folder: Path, prefix: str, *, spare: int = 0) -> None:
+    def __init__(
+        self, folder: Path, prefix: str, *, spare: int = 0, scenario: str = SCENARIO,
+        nodes: str = "namespaces",
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.prefix = folder, prefix
+        self.folder, self.prefix, self._kind = folder, prefix, nodes
         self.within = ["ip", "netns", "exec", f"{prefix}-net"]
         self._log = folder / "cloud.log"
-        (folder / "scenario.yaml").write_text(SCENARIO.replace("SPARE", str(spare)))
+        (folder / "scenario.yaml").write_text(scenario.replace("SPARE", str(spare)))
         self.process: subprocess.Popen[str] | None = None
         self.told: dict[str, Any] = {}
 
@@ -147,7 +154,7 @@ class Clouds:
         with self._log.open("ab") as out:
             self.process = subprocess.Popen(
                 trellis(
-                    "cloud", "scenario.yaml", "--nodes", "namespaces", "--prefix", self.prefix,
+                    "cloud", "scenario.yaml", "--nodes", self._kind, "--prefix", self.prefix,
                     "--folder", str(self.folder), "-o", "json",
                 ),
                 cwd=self.folder, env=environment(), stdout=subprocess.PIPE, stderr=out, text=True,
@@ -194,12 +201,12 @@ class Place:
     Args:
         folder: of all its files.
         prefix: begins the names of its namespaces.
-        spare: ready nodes of the label ``small`` to be kept.
+        more: of what the clouds are, as `Clouds` takes it.
     """
 
-    def __init__(self, folder: Path, prefix: str, *, spare: int = 0) -> None:
+    def __init__(self, folder: Path, prefix: str, **more: Any) -> None:
         self.folder = folder
-        self.clouds = Clouds(folder / "clouds", prefix, spare=spare)
+        self.clouds = Clouds(folder / "clouds", prefix, **more)
         self.key = folder / "key"
         self._log = folder / "daemon.log"
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -263,9 +270,9 @@ class Place:
         """The end of what the daemon and the clouds wrote."""
         return self._log.read_text(errors="replace")[-6000:] + self.clouds.log()
 
-    def wait_for(self, what: str, look: Callable[[], T]) -> T:
+    def wait_for(self, what: str, look: Callable[[], T], *, seconds: float = PATIENCE_S) -> T:
         """Look until it holds."""
-        return wait_for(what, look, log=self.log)
+        return wait_for(what, look, log=self.log, seconds=seconds)
 
     # ---------------------------------------------------------------------------- calling
 
@@ -286,13 +293,18 @@ class Place:
 
     def fulfilled(self, *labels: str) -> dict[str, Any]:
         """File a request and wait until it has its nodes."""
-        filed = self.request(*labels)
+        return self.fulfilled_now(self.request(*labels))
+
+    def fulfilled_now(
+        self, filed: dict[str, Any], *, seconds: float = PATIENCE_S
+    ) -> dict[str, Any]:
+        """Wait until a request has its nodes."""
 
         def done() -> dict[str, Any] | None:
             shown = self.api("GET", f"/requests/{filed['id']}?wait_s=10")
             return shown if shown["state"] not in ("requested", "pending") else None
 
-        shown = self.wait_for(f"{labels} are there", done)
+        shown = self.wait_for(f"{filed['labels']} are there", done, seconds=seconds)
         assert shown["state"] == "fulfilled", f"{shown}\n{self.log()}"
         return shown
 
@@ -308,7 +320,12 @@ class Place:
         )  # fmt: skip
 
     def ssh(
-        self, node: dict[str, Any], known: Path, *words: str, key: Path | None = None
+        self,
+        node: dict[str, Any],
+        known: Path,
+        *words: str,
+        key: Path | None = None,
+        user: str = "root",
     ) -> subprocess.CompletedProcess[str]:
         """Log in by the system's ssh, which trusts nothing but what *known* says."""
         options = {
@@ -319,7 +336,7 @@ class Place:
             [
                 *self.clouds.within, "ssh", "-F", "none", "-i", str(key or self.key),
                 *(f"-o{name}={value}" for name, value in options.items()),
-                "-p", str(node["connection_port"]), f"root@{node['interface_ip']}", *words,
+                "-p", str(node["connection_port"]), f"{user}@{node['interface_ip']}", *words,
             ],
             env=environment(), capture_output=True, text=True, timeout=PATIENCE_S,
             stdin=subprocess.DEVNULL,
@@ -336,26 +353,28 @@ class Place:
         )
         return path
 
+    def service(self, cloud: str, kind: str) -> tuple[str, dict[str, str]]:
+        """Where a service of a cloud is, and the headers of a call to it."""
+        entries = yaml.safe_load(Path(self.clouds.told["clouds_yaml"]).read_text())["clouds"]
+        auth = entries[cloud]["auth"]
+        user = {
+            "name": auth["username"], "password": auth["password"],
+            "domain": {"name": auth["user_domain_name"]},
+        }  # fmt: skip
+        project = {"name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}}
+        identity = {"methods": ["password"], "password": {"user": user}}
+        body = {"auth": {"identity": identity, "scope": {"project": project}}}
+        answer = self.http("POST", f"{auth['auth_url']}/auth/tokens", json=body)
+        catalog = answer.json()["token"]["catalog"]
+        url = next(x for x in catalog if x["type"] == kind)["endpoints"][0]["url"]
+        return url.rstrip("/"), {"X-Auth-Token": answer.headers["x-subject-token"]}
+
     def _put_key_into_clouds(self) -> None:
         public = self.key.with_suffix(".pub").read_text()
-        entries = yaml.safe_load(Path(self.clouds.told["clouds_yaml"]).read_text())["clouds"]
-        for entry in entries.values():
-            auth = entry["auth"]
-            user = {
-                "name": auth["username"], "password": auth["password"],
-                "domain": {"name": auth["user_domain_name"]},
-            }  # fmt: skip
-            project = {
-                "name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}
-            }  # fmt: skip
-            identity = {"methods": ["password"], "password": {"user": user}}
-            body = {"auth": {"identity": identity, "scope": {"project": project}}}
-            answer = self.http("POST", f"{auth['auth_url']}/auth/tokens", json=body)
-            token = answer.headers["x-subject-token"]
-            catalog = answer.json()["token"]["catalog"]
-            compute = next(x for x in catalog if x["type"] == "compute")["endpoints"][0]["url"]
+        for cloud in self.clouds.told["clouds"]:
+            compute, headers = self.service(cloud, "compute")
             made = self.http(
-                "POST", f"{compute.rstrip('/')}/os-keypairs", headers={"X-Auth-Token": token},
+                "POST", f"{compute}/os-keypairs", headers=headers,
                 json={"keypair": {"name": "mine", "public_key": public}},
             )  # fmt: skip
             assert made.status_code == 200, made.text

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import attrs
 import trio
+from image_fakes import FakeImages
 
 from trellis.control.board import Measure, Page, Reset, Sample
 from trellis.errors import AlreadyDoneError, KeyReusedError, RefusedError, UnknownIdError
@@ -243,6 +244,7 @@ class FakeBoard:
 
     def __init__(self, port: FakePort) -> None:
         self.port = port
+        self.images = FakeImages()
         self.status = {"ovh-bhs1": a_provider()}
         self.log: list[Event] = [an_event(number) for number in (1, 2, 3)]
         self.oldest = 0

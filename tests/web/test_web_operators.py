@@ -32,11 +32,14 @@ NODE_FIELDS = [
     "ready_at",
     "allocated_to",
     "lost",
+    "image",
+    "image_id",
+    "upload",
 ]
 
 
 async def test_node_has_exactly_the_fields_of_the_design(client, port):
-    """No field is missing, none is added, in this order."""
+    """No field is missing, in this order; and what it was made from."""
     port.nodes["0000000001"] = a_node(1)
 
     shown = (await client.get("/api/v1/nodes/0000000001")).json()

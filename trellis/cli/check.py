@@ -55,9 +55,10 @@ def look(file: Path, *, offline: bool) -> tuple[list[str], list[str]]:
     from trellis.config import disabled_plugins, load
     from trellis.plugin_host import load_plugins
 
-    registry = load_plugins(disabled_plugins(file)).providers
+    host = load_plugins(disabled_plugins(file))
+    registry = host.providers
     try:
-        loaded = load(file, registry)
+        loaded = load(file, registry, host.image_builders)
     except ConfigError as error:
         return list(error.faults), []
     faults = [] if offline else _cloud_faults(file, loaded.configuration, registry)

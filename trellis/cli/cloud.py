@@ -24,6 +24,7 @@ _FOLDER: Final = Path("trellis-clouds")
         "trellis cloud",
         "trellis cloud my-clouds.yaml --listen 127.0.0.1:9000 --folder /tmp/clouds",
         "sudo trellis cloud --nodes namespaces",
+        "sudo trellis cloud --nodes vm",
         "trellis cloud -o json",
     ],
 )
@@ -50,17 +51,18 @@ _FOLDER: Final = Path("trellis-clouds")
 )
 @click.option(
     "--nodes",
-    type=click.Choice(["stub", "namespaces", "namespaces-or-stub", "none"]),
+    type=click.Choice(["stub", "namespaces", "namespaces-or-stub", "vm", "none"]),
     default="stub",
     show_default=True,
     help="What stands behind servers: an SSH banner and host key; a real sshd in a network "
-    "namespace (needs root); that where it can be had, else a stub; nothing.",
+    "namespace (needs root); that where it can be had, else a stub; a small virtual machine that "
+    "boots the image that was uploaded (needs root and qemu); nothing.",
 )
 @click.option(
     "--prefix",
     default="trellis",
     show_default=True,
-    help="Begins the names of the network namespaces of --nodes namespaces.",
+    help="Begins the names of the network namespaces of --nodes namespaces and vm.",
 )
 @click.option(
     "-o",
@@ -165,6 +167,10 @@ def _machines(nodes: str, prefix: str, folder: Path) -> "Machines":
         for fault in lacks:
             note(fault)
         note("so the nodes are stubs")
+    if nodes == "vm":
+        from trellis.sim.serving.vms import Vms
+
+        return Vms(prefix=prefix, key=folder / "id_ed25519")
     if nodes == "none":
         from trellis.sim.serving.machines import NoMachines
 

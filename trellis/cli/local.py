@@ -89,7 +89,8 @@ def show(file: Path, output: str) -> None:
     from trellis.config import as_plain, disabled_plugins, load
     from trellis.plugin_host import load_plugins
 
-    loaded = load(file, load_plugins(disabled_plugins(file)).providers)
+    host = load_plugins(disabled_plugins(file))
+    loaded = load(file, host.providers, host.image_builders)
     for warning in loaded.warnings:
         note(f"warning: {warning}")
     show_data(output, as_plain(loaded.configuration))

@@ -7,6 +7,7 @@ from trellis.cli import (
     breaker,
     cloud,
     demo,
+    image,
     local,
     node,
     operations,
@@ -44,7 +45,7 @@ def main() -> None:
 
 for _command in (
     local.serve, local.config, request.request, request.lease, node.node, provider.label,
-    provider.provider, provider.quota, provider.tenant,
+    provider.provider, image.image, provider.quota, provider.tenant,
     breaker.breaker, operations.leak, operations.plan, operations.events,
     local.plugin, simulate.simulate, cloud.cloud, top.top,
     demo.demo,

@@ -141,6 +141,8 @@ def _fields(shown: Any) -> dict[str, object]:
         "cloud": f"{shown['cloud']} {shown['region']}",
         "zone": shown["az"],
         "server": shown["external_id"],
+        "image": f"{shown['image']} ({shown['image_id']})" if shown["image_id"] else "",
+        "upload": shown["upload"],
         "hostname": shown["hostname"],
         "address": shown["interface_ip"],
         "public IPv4": shown["public_ipv4"],

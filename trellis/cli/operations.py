@@ -9,7 +9,8 @@ import click
 from trellis.cli.shape import Command, Noun, complain, note
 from trellis.cli.tables import Column, age, field, show_list
 from trellis.cli.talk import client, complete_names, confirm, for_each, output_option
-from trellis.live.text import printable
+from trellis.live.images import size
+from trellis.live.text import duration, printable
 
 _LEAKS: Final = (
     Column("ID", field("id")),
@@ -114,12 +115,27 @@ def events(after: str | None, count: int | None, output: str) -> None:
         time.sleep(_AGAIN_S)
 
 
+def event_words(kind: str, data: Any) -> str:
+    """What an event says, on one line: its reason, or else the facts that matter of it."""
+    facts, words = data["data"], [str(data["why"])]
+    if kind == "build.phase":
+        words.append(facts["phase"])
+    elif kind == "build.progress":
+        words.append(f"{facts['lines']} lines, the last: {facts['last']}")
+    elif kind in ("build.ready", "upload.ready") and "took_s" in facts:
+        took = duration(float(facts["took_s"]))
+        words.append(f"{size(int(facts['bytes']))} in {took}")
+    if kind.startswith(("upload.", "image.")) and "provider" in facts:
+        words.insert(0, f"at {facts['provider']}")
+    return " ".join("; ".join(filter(None, words)).split())
+
+
 def _print_event(output: str, kind: str, data: Any) -> None:
     if output == "table":
         if kind == "reset":
             complain(f"There is a gap: {data['why']}", remedy=data["remedy"])
             return
-        why = f"  {data['why']}" if data["why"] else ""
+        why = f"  {said}" if (said := event_words(kind, data)) else ""
         click.echo(printable(f"{data['at'][:19]}Z  {kind:<18}  {data['subject']}{why}"))
         return
     shown = data if kind != "reset" else {"type": "reset", **data}

@@ -73,7 +73,8 @@ def simulate(
 ) -> None:
     """Run the whole daemon against simulated clouds on virtual time.
 
-    SCENARIO is `rough` (every fault there is, and kills), `calm` (the same clouds without), or
+    SCENARIO is `rough` (every fault there is, and kills), `calm` (the same clouds without),
+    `images` (builds and uploads with all that goes wrong with them, bad builds, kills), or
     a YAML file of your own. Every seed is another story, and the same seed is the same story,
     to the last bit of its trace. Exit code 1 if a promise was broken in one of them.
 

@@ -166,6 +166,36 @@ def complete_names(noun: str) -> Callable[..., "list[CompletionItem]"]:
     return complete
 
 
+def complete_of(noun: str, part: str, key: str) -> Callable[..., "list[CompletionItem]"]:
+    """Completion with what a thing that is already on the command line has, by its argument NAME.
+
+    Args:
+        part: a list of the thing, as the face shows it.
+        key: what names a row of it.
+    """
+
+    def complete(
+        ctx: click.Context, _param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        # Behind an option that lacks its value click has put the arguments nowhere yet.
+        given = ctx.params.get("name") or next(iter(ctx.args), None)
+        if not given:
+            return []
+        try:
+            with client(patience_s=_COMPLETES_WITHIN_S) as face:
+                rows = face.get(noun, given)[part]
+        except TrellisError:
+            return []
+        found = dict.fromkeys(str(row[key]) for row in rows)
+        return [
+            CompletionItem(one) for one in found if one.startswith(incomplete) and one.isprintable()
+        ]
+
+    return complete
+
+
 def _hint(noun: str, item: Any) -> str | None:
     """What zsh and fish show beside a name that means nothing by itself."""
     match noun:

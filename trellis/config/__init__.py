@@ -6,16 +6,16 @@ store, no cloud. Only `load` and `disabled_plugins` touch a file.
 
 from trellis.config.addresses import ListenAddress, StoreAddress
 from trellis.config.comparison import ProviderChanges, changed_providers, label_hashes
-from trellis.config.configuration import Configuration, ImageConfig, LabelConfig, WebConfig
+from trellis.config.configuration import Configuration, LabelConfig, WebConfig
 from trellis.config.durations import read_duration, write_duration
 from trellis.config.kinds import unusable_fields
 from trellis.config.loading import Loaded, disabled_plugins, load, parse
+from trellis.config.recipe import recipe_of
 from trellis.config.remembered import recall, remember
 from trellis.config.rendering import as_plain, render
 
 __all__ = [
     "Configuration",
-    "ImageConfig",
     "LabelConfig",
     "ListenAddress",
     "Loaded",
@@ -30,6 +30,7 @@ __all__ = [
     "parse",
     "read_duration",
     "recall",
+    "recipe_of",
     "remember",
     "render",
     "unusable_fields",

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from trellis.config.configuration import Configuration, ImageConfig
+from trellis.config.configuration import Configuration
 from trellis.config.kinds import looks_secret
 from trellis.config.rendering import as_plain
+from trellis.spi.config import ImageConfig
 
 LabelPlace = tuple[str, str, str]
 """Names of a provider, a pool of it, and a label of that."""
@@ -47,7 +47,8 @@ def label_hashes(configuration: Configuration) -> dict[LabelPlace, str]:
     The same over restarts and releases, as long as no field is added that counts.
     """
     labels = {label.name: _of_the_node(label) for label in configuration.labels}
-    images = {image.name: image for image in configuration.images}
+    # What a builder makes an image of makes no node: another recipe is another upload, in time.
+    images = {image.name: _of_the_node(image, ImageConfig) for image in configuration.images}
     hashes: dict[LabelPlace, str] = {}
     for provider in configuration.providers:
         at_provider = _of_the_node(provider)
@@ -55,7 +56,7 @@ def label_hashes(configuration: Configuration) -> dict[LabelPlace, str]:
             at_pool = _of_the_node(pool)
             for label in pool.labels:
                 parts = [at_provider, at_pool, _of_the_node(label), labels.get(label.name, "{}")]
-                parts += [_of_the_node(image) for image in _ancestry(label.image, images)]
+                parts += [images[label.image]] if label.image in images else []
                 canonical = f"[{','.join(parts)}]".encode()
                 hashes[provider.name, pool.name, label.name] = hashlib.sha256(
                     canonical
@@ -63,19 +64,11 @@ def label_hashes(configuration: Configuration) -> dict[LabelPlace, str]:
     return hashes
 
 
-def _ancestry(name: str | None, images: Mapping[str, ImageConfig]) -> Iterator[ImageConfig]:
-    seen: set[str] = set()
-    while name is not None and name in images and name not in seen:
-        seen.add(name)
-        yield images[name]
-        name = images[name].parent
-
-
-def _of_the_node(part: Any) -> str:
+def _of_the_node(part: Any, cls: type[Any] | None = None) -> str:
     plain = as_plain(part, masked=False)
     kept = {
         key: value
-        for field in attrs.fields(type(part))
+        for field in attrs.fields(cls or type(part))
         if field.metadata.get("makes_node", True)
         and not looks_secret(field.name)
         # A value left at its default does not count, so a new field changes no hash.

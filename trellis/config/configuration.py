@@ -1,7 +1,6 @@
 """What stands in ``trellis.yaml``, as frozen values."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -10,11 +9,11 @@ import attrs
 from trellis.config.addresses import ListenAddress, StoreAddress
 from trellis.spi.config import (
     NOT_OF_THE_NODE,
+    ImageConfig,
     ProviderConfig,
     Seconds,
     above_zero,
     at_least,
-    at_most,
     not_empty,
 )
 
@@ -91,51 +90,6 @@ class TenantConfig:
 
 
 @attrs.frozen(kw_only=True)
-class ImageConfig:
-    """An image that is built here and uploaded to every provider whose labels name it.
-
-    Attributes:
-        name: the image.
-        parent: another image to inherit from: elements are put before these, variables merged.
-        abstract: true makes it a parent only, never built itself.
-        elements: diskimage-builder elements.
-        release: release of the distribution, for the elements.
-        env_vars: environment of the build; values are never shown.
-        formats: formats to build; what the providers need if left out.
-        rebuild_age: it is built anew when older than this.
-        build_timeout: longest time of one build.
-        pause: true stops builds of it.
-        metadata: properties of the uploaded image.
-        username: user to log in as on its nodes.
-        python_path: Python on its nodes, for Ansible.
-        shell_type: shell on its nodes, for Ansible.
-        connection_type: how its nodes are reached.
-        connection_port: port at which its nodes are reached.
-    """
-
-    name: str = attrs.field(validator=not_empty)
-    parent: str | None = None
-    abstract: bool = False
-    elements: tuple[str, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
-    release: str | None = attrs.field(default=None, metadata=NOT_OF_THE_NODE)
-    env_vars: Mapping[str, str] = attrs.field(factory=dict, repr=False, metadata=NOT_OF_THE_NODE)
-    formats: tuple[str, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
-    rebuild_age: Seconds = attrs.field(
-        default=Seconds(_DAY), validator=above_zero, metadata=NOT_OF_THE_NODE
-    )
-    build_timeout: Seconds = attrs.field(
-        default=Seconds(8 * _HOUR), validator=above_zero, metadata=NOT_OF_THE_NODE
-    )
-    pause: bool = attrs.field(default=False, metadata=NOT_OF_THE_NODE)
-    metadata: Mapping[str, str] = attrs.field(factory=dict, metadata=NOT_OF_THE_NODE)
-    username: str = "zuul"
-    python_path: str = "auto"
-    shell_type: str | None = None
-    connection_type: str = "ssh"
-    connection_port: int = attrs.field(default=22, validator=(at_least(1), at_most(65535)))
-
-
-@attrs.frozen(kw_only=True)
 class Configuration:
     """All of ``trellis.yaml``.
 
@@ -148,6 +102,11 @@ class Configuration:
         tenants: what each of those on whose behalf requests are made may hold; others have no
             limits.
         images: images that are built here.
+        images_dir: where their files are kept, relative to this file's folder.
+        elements_dir: folder with elements of the site's own, for diskimage-builder.
+        build_log_dir: where the logs of builds are kept; beside the files if left out.
+        build_log_retention: so many logs of each image are kept.
+        build_workers: images built at the same time; of one image there is one build at a time.
         providers: regions of clouds in which nodes are launched.
         launch_budget: most launches in a minute, over all providers; bounds what a bug can do.
         starve_after: a request that has waited this long gets room reserved on one provider.
@@ -164,6 +123,11 @@ class Configuration:
     labels: tuple[LabelConfig, ...] = ()
     tenants: tuple[TenantConfig, ...] = ()
     images: tuple[ImageConfig, ...] = ()
+    images_dir: Path = attrs.field(default=Path("images"))
+    elements_dir: Path | None = None
+    build_log_dir: Path | None = None
+    build_log_retention: int = attrs.field(default=7, validator=at_least(1))
+    build_workers: int = attrs.field(default=1, validator=at_least(1))
     providers: tuple[ProviderConfig, ...] = ()
     launch_budget: int = attrs.field(default=3000, validator=at_least(1))
     starve_after: Seconds = attrs.field(default=Seconds(600), validator=above_zero)

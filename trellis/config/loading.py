@@ -1,6 +1,7 @@
 """From the file to a `Configuration`, or to all its faults."""
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,12 @@ from trellis.config.document import (
     read_document,
 )
 from trellis.config.document import Path as KeyPath
+from trellis.config.inheritance import inherited
 from trellis.config.references import reference_faults
 from trellis.config.structure import INVALID, Structurer, near, shown
 from trellis.errors import ConfigError
-from trellis.spi.config import ProviderConfig
-from trellis.spi.registry import ProviderRegistry
+from trellis.spi.config import DEFAULT_BUILDER, ImageConfig, ProviderConfig
+from trellis.spi.registry import ImageBuilderRegistry, ProviderRegistry
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 MOST_FAULTS: Final = 1000
@@ -40,20 +42,30 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
-def load(path: Path, registry: ProviderRegistry) -> Loaded:
+def load(
+    path: Path, registry: ProviderRegistry, builders: ImageBuilderRegistry | None = None
+) -> Loaded:
     """Read the configuration file.
 
     Args:
         path: the file; relative paths in it are taken from its folder.
         registry: the types of provider there are.
+        builders: the types of image builder; None knows the keys that all of them have.
 
     Raises:
         ConfigError: with every fault that can be seen at once, in the order of the file.
     """
-    return parse(_read(path), registry, file=str(path), folder=path.parent)
+    return parse(_read(path), registry, builders, file=str(path), folder=path.parent)
 
 
-def parse(text: str, registry: ProviderRegistry, *, file: str, folder: Path) -> Loaded:
+def parse(
+    text: str,
+    registry: ProviderRegistry,
+    builders: ImageBuilderRegistry | None = None,
+    *,
+    file: str,
+    folder: Path,
+) -> Loaded:
     """Make a configuration of a text; touches no file.
 
     Args:
@@ -65,14 +77,19 @@ def parse(text: str, registry: ProviderRegistry, *, file: str, folder: Path) -> 
     """
     tree, faults = _tree(text, file)
     structurer = Structurer(folder=folder)
-    types = _ProviderTypes(registry, structurer.faults)
-    structurer.variants = {ProviderConfig: types.choose}
-    configuration = structurer.instance(tree, Configuration, ())
+    structurer.variants = _variants(registry, builders, structurer.faults)
+    configuration = structurer.instance(_inherited(tree, builders), Configuration, ())
     reference, warnings = reference_faults(tree)
-    faults += structurer.faults + reference
+    faults += _once(structurer.faults) + reference
     if configuration is INVALID or faults:
         raise ConfigError(_in_order(faults, file))
-    configuration = attrs.evolve(configuration, store=configuration.store.within(folder))
+    images = configuration.images_dir
+    configuration = attrs.evolve(
+        configuration,
+        store=configuration.store.within(folder),
+        # Records name files below it: a daemon that is started elsewhere must find them again.
+        images_dir=(images if tree.get("images-dir") is not None else folder / images).absolute(),
+    )
     return Loaded(configuration=configuration, warnings=_in_order(warnings, file))
 
 
@@ -86,14 +103,19 @@ def read_tree(path: Path) -> tuple[Mapping, list[Fault]]:
 
 
 def faults_within(
-    tree: Mapping, registry: ProviderRegistry, *, folder: Path, path: KeyPath
+    tree: Mapping,
+    registry: ProviderRegistry,
+    builders: ImageBuilderRegistry | None = None,
+    *,
+    folder: Path,
+    path: KeyPath,
 ) -> list[Fault]:
     """What is wrong with a configuration that stands inside another document, at *path*."""
     structurer = Structurer(folder=folder)
-    structurer.variants = {ProviderConfig: _ProviderTypes(registry, structurer.faults).choose}
-    structurer.instance(tree, Configuration, path)
+    structurer.variants = _variants(registry, builders, structurer.faults)
+    structurer.instance(_inherited(tree, builders), Configuration, path)
     reference, _ = reference_faults(tree)
-    return structurer.faults + [attrs.evolve(x, path=(*path, *x.path)) for x in reference]
+    return _once(structurer.faults) + [attrs.evolve(x, path=(*path, *x.path)) for x in reference]
 
 
 def in_order(faults: list[Fault], file: str) -> tuple[str, ...]:
@@ -118,6 +140,52 @@ def disabled_plugins(path: Path) -> tuple[str, ...]:
         for item in names.items
         if isinstance(item, Scalar) and isinstance(item.value, str)
     )
+
+
+def _inherited(tree: Mapping, builders: ImageBuilderRegistry | None) -> Mapping:
+    types = _ImageTypes(builders, [])
+    return inherited(tree, lambda image: types.choose(image, ()) or ImageConfig)
+
+
+def _once(faults: list[Fault]) -> list[Fault]:
+    """Each fault where it stands, and not again for every image that inherits it."""
+    return list({(fault.mark, fault.message): fault for fault in reversed(faults)}.values())
+
+
+def _variants(
+    registry: ProviderRegistry, builders: ImageBuilderRegistry | None, faults: list[Fault]
+) -> dict[type, Callable[[Mapping, KeyPath], type | None]]:
+    return {
+        ProviderConfig: _ProviderTypes(registry, faults).choose,
+        ImageConfig: _ImageTypes(builders, faults).choose,
+    }
+
+
+@attrs.frozen
+class _ImageTypes:
+    """Finds the configuration class of an image entry by its ``type``."""
+
+    registry: ImageBuilderRegistry | None
+    faults: list[Fault]
+
+    def choose(self, tree: Mapping, path: KeyPath) -> type | None:
+        if self.registry is None:
+            return ImageConfig
+        entry = tree.get("type")
+        name = entry.value if isinstance(entry, Scalar) else None
+        if entry is None:
+            name = DEFAULT_BUILDER
+        if isinstance(name, str) and (registration := self.registry.get(name)):
+            return registration.configuration_class
+        known = ", ".join(self.registry.types()) or "none is registered"
+        message = (
+            f"no plugin registers the image builder {shown(str(name))}"
+            f"{near(str(name), self.registry.types())} (types are: {known}; "
+            "`trellis plugin list` shows plugins that failed)"
+        )
+        mark, place = (tree.mark, path) if entry is None else (entry.mark, (*path, "type"))
+        self.faults.append(Fault(mark, place, message))
+        return None
 
 
 @attrs.frozen

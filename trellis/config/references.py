@@ -33,6 +33,7 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
     faults += _twice(_names(tree, "tenants", ()), "tenant")
     faults += _twice(_names(tree, "providers", ()), "provider")
     faults += _parent_faults(tree, images)
+    abstract = _abstract(tree)
     offered: set[str] = set()
     for provider, provider_path in _mappings(tree, "providers", ()):
         faults += _twice(_names(provider, "pools", provider_path), "pool")
@@ -48,6 +49,15 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
                 if (name := _name(label, "image", path))
             ]
             faults += _dangling(used, images, "image", "images")
+            faults += [
+                Fault(
+                    name.mark,
+                    name.path,
+                    f"image {shown(name.text)} is abstract: it is never built; name one that is",
+                )
+                for name in used
+                if name.text in abstract
+            ]
         if not pools:
             warnings.append(Fault(provider.mark, provider_path, "has no pools: launches nothing"))
     warnings += [
@@ -69,6 +79,15 @@ def _parent_faults(tree: Mapping, images: list[_Name]) -> list[Fault]:
         message = f"image {shown(ring)} is its own ancestor"
         faults.append(Fault(parents[ring].mark, parents[ring].path, message))
     return faults
+
+
+def _abstract(tree: Mapping) -> set[str]:
+    found = set()
+    for image, path in _mappings(tree, "images", ()):
+        name, says = _name(image, "name", path), image.get("abstract")
+        if name is not None and isinstance(says, Scalar) and says.value is True:
+            found.add(name.text)
+    return found
 
 
 def _on_rings(parents: dict[str, str]) -> list[str]:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from trellis.errors import UnknownIdError
+from trellis.model.image import Build, ImageRecord, Upload
 from trellis.model.node import Node
 from trellis.model.provider import ProviderRecord
 from trellis.model.records import Change
 from trellis.model.request import Lease, NodeRequest
 from trellis.store.store import Store
 
-R = TypeVar("R", Node, NodeRequest, Lease, ProviderRecord)
+R = TypeVar("R", Node, NodeRequest, Lease, ProviderRecord, ImageRecord, Build, Upload)
 
 
 def head(store: Store, cls: type[R], record_id: str) -> R:

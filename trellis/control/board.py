@@ -8,6 +8,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import attrs
 
+from trellis.control.images.board import ImageBoard
 from trellis.model.breaker import BreakerStatus
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
@@ -85,9 +86,14 @@ class Measure:
 class Board(Protocol):
     """Everything that is shown, and the few things an operator may do.
 
+    Attributes:
+        images: the same for images.
+
     Methods that are not async answer from memory at once. Every method that changes something
     returns when the change is durable; one that is cancelled may or may not have taken effect.
     """
+
+    images: ImageBoard
 
     async def nodes(
         self,

@@ -110,6 +110,8 @@ class Breakers:
     Args:
         probe_s: how long a launch may be the probe.
         changed: called when more or less may be launched than before.
+        on_trial: whether a launch tries a new image. How those fare is counted elsewhere, and
+            what they fail of is no other launch's trouble.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class Breakers:
         building: Callable[[NodeId], bool],
         probe_s: Callable[[], float],
         changed: Callable[[], None],
+        on_trial: Callable[[Node], bool] = lambda _: False,
     ) -> None:
+        self._on_trial = on_trial
         self.book = Book(
             provider, store=store, wall=world.wall, random=world.random, building=building
         )
@@ -192,6 +196,11 @@ class Breakers:
             if is_open(entry):
                 return book.words(entry)
         return ""
+
+    def region_fails(self) -> bool:
+        """Whether nothing at all is known to come up there since it failed again and again."""
+        entry = self.book.find(REGION)
+        return entry is not None and not entry.breaker.closed
 
     def must_wait(self, node: Node) -> bool:
         """Whether another launch is the probe of what this one depends on."""
@@ -268,6 +277,8 @@ class Breakers:
 
     def failed(self, node: Node, cause: Cause, reason: str) -> None:
         """A launch failed; what of, *cause* and the launches before it tell."""
+        if cause in (Cause.REJECTED, Cause.BOOT) and self._on_trial(node):
+            return
         match cause:
             case Cause.CREATE:
                 self._charge(REGION, node, Stage.CREATED, reason)
@@ -379,13 +390,21 @@ class Breakers:
         self._changed()
         return True
 
-    def keep_only(self, offers: Mapping[tuple[str, str], Offer], config: ProviderConfig) -> None:
+    def keep_only(
+        self,
+        offers: Mapping[tuple[str, str], Offer],
+        config: ProviderConfig,
+        images: Iterable[str] = (),
+    ) -> None:
         """Close and drop those about what is offered no longer: nothing else would ever do it.
 
         Closed only when a probe is due: what a reading of the cloud lacks may be in the next one.
+
+        Args:
+            images: ids of images that are offered beside those of the offers: our own.
         """
         labels = {(pool.name, label.name) for pool in config.pools for label in pool.labels}
-        images = {offer.shape.image_id for offer in offers.values()}
+        images = {*images, *(offer.shape.image_id for offer in offers.values())}
         flavors = {(pool, offer.shape.flavor_id) for (pool, _), offer in offers.items()}
         for entry in list(self.book.entries()):
             parts = entry.key.parts

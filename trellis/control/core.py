@@ -15,6 +15,16 @@ from trellis.config import Configuration
 from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
 from trellis.control.host_keys import KEPT_S
+from trellis.control.images.book import ImageBook
+from trellis.control.images.build_ground import BuildGround
+from trellis.control.images.build_log import BuildLogs
+from trellis.control.images.building import Building, maker_of
+from trellis.control.images.choice import Choice
+from trellis.control.images.here import SharedImages
+from trellis.control.images.in_use import InUse
+from trellis.control.images.operator import image_operator
+from trellis.control.images.service import Images
+from trellis.control.images.trials import Trials
 from trellis.control.leases import Expiry
 from trellis.control.lineage import open_lineage
 from trellis.control.measures import Measures
@@ -25,9 +35,11 @@ from trellis.control.port import Port
 from trellis.control.roster import Accounts as RosterAccounts
 from trellis.control.roster import Roster
 from trellis.control.scheduling import Scheduling
+from trellis.model.image import Build, ImageRecord, Upload
 from trellis.model.node import Node
 from trellis.model.request import Lease, NodeRequest
 from trellis.spi.config import ProviderConfig
+from trellis.spi.registry import ImageBuilderRegistry
 from trellis.store.log import Log
 from trellis.store.staging import Committed
 from trellis.store.store import Keeping, Store
@@ -61,10 +73,13 @@ class Core:
     operator: Operator
     fleet: Fleet
     store: Store
+    book: ImageBook
+    images: Images
     reread: Callable[[], Awaitable[None]]
     _roster: Roster
     _accounts: Accounts
     _in_force: InForce
+    _choice: Choice
 
     async def take_up(self, configuration: Configuration) -> None:
         """Work by another configuration from now on; nodes live on (design §5b, rule 6).
@@ -73,6 +88,7 @@ class Core:
         ``disabled-plugins``) is for the caller to look after.
         """
         self._in_force.policy = Policy.of(configuration)
+        self._choice.refresh()
         self._accounts.configure(configuration.providers)
         await self._roster.take_up(configuration.providers)
 
@@ -84,11 +100,17 @@ async def run_core(
     world: World,
     record_log: Log,
     accounts: Accounts,
+    builders: ImageBuilderRegistry | None = None,
+    build_ground: BuildGround | None = None,
 ) -> AsyncIterator[Core]:
     """Run everything below the faces for as long as the block lasts.
 
     Leaving the block cancels launches and deletions where they are: their records stay, and
     the next start goes on from them (P10).
+
+    Args:
+        builders: the types of image builder there are; None builds nothing here.
+        build_ground: where the files of builds are; this host if left out.
 
     Raises:
         StoreInUseError, StoreMismatchError, StoreFailedError: as `Store.open`.
@@ -103,8 +125,16 @@ async def run_core(
         for cls in (NodeRequest, Lease, Node):
             fleet.load(store.all(cls).values())
         estimates.load(store.all(Node).values())
+        book, images_nudge = ImageBook(), Nudge()
+        for kind in (ImageRecord, Build, Upload):
+            book.load(store.all(kind).values())
 
         def committed(batch: Committed) -> None:
+            known = book.revision
+            # First: who is told of a node looks up what it was made from.
+            book.apply(batch.changes)
+            if book.revision != known:
+                nudge()  # what labels boot from may be something else
             fleet.apply(batch.changes)
             for change in batch.changes:
                 measures.see(change)
@@ -113,6 +143,8 @@ async def run_core(
             scheduling.committed()
 
         in_force = InForce(Policy.of(configuration))
+        choice = Choice(book, fleet, lambda: in_force.policy.images.configs)
+        in_use = InUse(fleet, book, freed=images_nudge)
         roster = Roster(
             configuration.providers,
             deployment=configuration.deployment,
@@ -121,6 +153,37 @@ async def run_core(
             fleet=fleet,
             world=world,
             nudge=nudge,
+            images=SharedImages(book=book, choice=choice, in_force=in_force, nudge=images_nudge),
+        )
+        trials = Trials(
+            store=store,
+            book=book,
+            fleet=fleet,
+            world=world,
+            choice=choice,
+            at_fault=roster.at_fault,
+            changed=nudge,
+        )
+        ground = BuildGround() if build_ground is None else build_ground
+        building = None
+        if builders is not None:
+            building = Building(
+                store=store,
+                book=book,
+                wall=world.wall,
+                in_force=in_force,
+                maker=maker_of(builders),
+                ground=ground,
+            )
+        images = Images(
+            store=store,
+            book=book,
+            in_use=in_use,
+            world=world,
+            in_force=in_force,
+            providers=roster.running,
+            nudge=images_nudge,
+            builds=building,
         )
         scheduling = Scheduling(
             store=store,
@@ -130,8 +193,11 @@ async def run_core(
             providers=roster.running,
             quotas=roster.quotas,
             nudge=nudge,
+            choice=choice,
+            probes=trials.probes,
         )
         store.subscribe(committed)
+        logs = building.logs if building is not None else BuildLogs(ground, book.is_building)
         core = Core(
             port=Port(
                 store=store,
@@ -152,6 +218,20 @@ async def run_core(
                 measures=measures,
                 estimates=estimates,
                 everywhere=roster.everywhere,
+                images=image_operator(
+                    store=store,
+                    book=book,
+                    fleet=fleet,
+                    world=world,
+                    in_force=in_force,
+                    choice=choice,
+                    in_use=in_use,
+                    images=images,
+                    providers=roster.running,
+                    logs=logs,
+                    stop=building.stop if building is not None else None,
+                    trials=trials,
+                ),
             ),
             fleet=fleet,
             store=store,
@@ -159,6 +239,9 @@ async def run_core(
             roster=roster,
             accounts=accounts,
             in_force=in_force,
+            choice=choice,
+            images=images,
+            book=book,
         )
         if apart := sum(node.set_apart for node in fleet.nodes.values()):
             core.operator.notices["store"] = (
@@ -169,6 +252,7 @@ async def run_core(
             nursery.start_soon(accounts.run)
             nursery.start_soon(roster.run)
             nursery.start_soon(scheduling.run)
+            nursery.start_soon(images.run, trials.run)
             nursery.start_soon(Expiry(store, fleet, world, in_force).run)
             nursery.start_soon(_prune, store, fleet, world)
             nursery.start_soon(fleet.host_keys.load, store, world.wall())

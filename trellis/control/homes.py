@@ -11,27 +11,30 @@ import attrs
 
 from trellis.control.health import PROJECT_CHANGED
 from trellis.errors import RefusedError
+from trellis.model.image import Upload
 from trellis.model.node import Home, Node
 from trellis.model.records import Change
 
 
-def foreign(nodes: Iterable[Node], home: Home, *, provider: str, cloud: str) -> str:
-    """Why this is not the place that the nodes' records speak of; "" if it is.
+def foreign(records: Iterable[Node | Upload], home: Home, *, provider: str, cloud: str) -> str:
+    """Why this is not the place that the records speak of; "" if it is.
 
     Args:
+        records: nodes and uploads of the provider.
         home: where the present token's calls go.
         provider: its name.
         cloud: the entry of clouds.yaml it uses.
     """
-    for node in nodes:
-        if node.home is None or node.home == home:
+    for one in records:
+        if one.home is None or one.home == home:
             continue
-        same = node.home.project_id == home.project_id
+        what = "upload" if isinstance(one, Upload) else "node"
+        same = one.home.project_id == home.project_id
         option = "" if same else f" --project {home.project_id}"
         return (
-            f"{PROJECT_CHANGED}: node {node.id} is recorded in project {node.home.project_id} at "
-            f"{node.home.endpoint}, the credentials lead to {home.project_id} at {home.endpoint}. "
-            f"Nothing is concluded about its nodes: correct the entry {cloud} in clouds.yaml, or "
+            f"{PROJECT_CHANGED}: {what} {one.id} is recorded in project {one.home.project_id} at "
+            f"{one.home.endpoint}, the credentials lead to {home.project_id} at {home.endpoint}. "
+            f"Nothing is concluded about its {what}s: correct the entry {cloud} in clouds.yaml, or "
             + ("" if same else "give the new project a provider of its own, or ")
             + "if it is the same cloud that has moved "
             f"'trellis provider accept {provider} --endpoint {home.endpoint}{option}'"
@@ -40,7 +43,7 @@ def foreign(nodes: Iterable[Node], home: Home, *, provider: str, cloud: str) -> 
 
 
 def moved(
-    nodes: Iterable[Node],
+    records: Iterable[Node | Upload],
     home: Home,
     *,
     provider: str,
@@ -51,7 +54,7 @@ def moved(
     """What to record when a person says that the cloud has moved.
 
     Args:
-        nodes: the provider's, as they are on record now.
+        records: the provider's nodes and uploads, as they are on record now.
         home: where the present token's calls go, as the account knows it.
         endpoint: the compute endpoint that the person means.
         project_id: the project that the person means, where that is another one too.
@@ -72,8 +75,8 @@ def moved(
             f"the credentials of {provider} lead to project {home.project_id}, not to {project_id}",
             remedy=look,
         )
-    strays = [node for node in nodes if node.home is not None and node.home != home]
-    others = {node.home.project_id for node in strays if node.home} - {home.project_id}
+    strays = [one for one in records if one.home is not None and one.home != home]
+    others = {one.home.project_id for one in strays if one.home} - {home.project_id}
     if others and project_id is None:
         raise RefusedError(
             f"the project is another one too: what is left in {', '.join(sorted(others))} would "
@@ -82,4 +85,4 @@ def moved(
             f"--project {home.project_id}",
         )
     why = f"{by}: the cloud has moved to {home.endpoint}, project {home.project_id}"
-    return [Change(node, attrs.evolve(node, home=home), why=why) for node in strays]
+    return [Change(one, attrs.evolve(one, home=home), why=why) for one in strays]

@@ -20,14 +20,16 @@ from trellis.control.breakers import Breakers, Cause
 from trellis.control.fleet import DYING
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
 from trellis.control.homes import foreign
+from trellis.control.late_fault import with_fault
+from trellis.control.launch_waits import LaunchWaits
 from trellis.control.life_records import (
     LifeRecords,
     MovedOnError,
     next_to_delete,
-    still_building,
 )
 from trellis.control.quota import Quota
-from trellis.control.ssh_scan import NotReachableError, scan
+from trellis.control.readiness import Readiness
+from trellis.control.ssh_scan import NotReachableError
 from trellis.control.watcher import Watcher, is_gone
 from trellis.errors import (
     AnswerLostError,
@@ -63,20 +65,10 @@ from trellis.world import World
 log = structlog.get_logger()
 T = TypeVar("T")
 
-SCAN_EVERY_S = 0.5
-SCAN_AT_MOST_S = 5.0
-SCAN_FROM_SHARE = 0.5
-"""Share of the time that guests of this label usually take to answer, after which to look often."""
-LEARN_SHARE = 0.1
-"""Weight of the latest boot in what is usual; a few boots are needed to be believed."""
 FIND_EVERY_S = 20.0
 LOOK_AT_LEAST_S = 10.0
-FAULT_LOOKS_S = (0.0, 3.0, 7.0)
-"""Pauses before each look at a server in ERROR that does not show its fault."""
 DELETE_AGAIN_S = 10.0
 """So long a deletion that the cloud has accepted is waited for before it is asked for again."""
-STUCK_AFTER_S = 600.0
-STUCK = "the deletion is stuck"
 
 
 class _BootError(TrellisError):
@@ -98,6 +90,7 @@ class Life:
         unwanted: why a node must not be created any more; "" while it may be. A launch that
             meets with it ends its work and leaves the node as it is.
         in_line: entered while a node waits for the turn of its create.
+        waits: what its launches wait for, told of changes of its nodes.
     """
 
     config: ProviderConfig
@@ -116,13 +109,15 @@ class Life:
     foreign: Callable[[Home], str]
     unwanted: Callable[[Node], str] = lambda _: ""
     in_line: Callable[[NodeId], AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
+    waits: LaunchWaits = attrs.field(init=False)
     _records: LifeRecords = attrs.field(init=False)
-    _answers_in_s: dict[str, float] = attrs.field(factory=dict, init=False)
-    _waits: dict[NodeId, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _readiness: Readiness = attrs.field(init=False)
     _creating: int = attrs.field(default=0, init=False)
     _last_create: trio.Event | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.waits = LaunchWaits(store=self.store, unwanted=self.unwanted)
+        self._readiness = Readiness(world=self.world)
         self._records = LifeRecords(
             config=self.config,
             provider=self.provider,
@@ -222,7 +217,7 @@ class Life:
             CloudError: it was certainly not created.
         """
         while True:
-            with self._interruptible(node.id):
+            with self.waits.interruptible(node.id):
                 if self._goes_by_quota(node):
                     await self.quota.wait_open()
                 await self.breakers.turn(node)
@@ -283,13 +278,6 @@ class Life:
             if self._last_create is not None and not self._creating:
                 self._last_create.set()
 
-    def reconsider(self) -> None:
-        """End the waits of launches that are not created and wanted no longer."""
-        for node_id, wait in self._waits.items():
-            node = head(self.store, Node, node_id)
-            if node.server is None and self.unwanted(node):
-                wait.cancel()
-
     async def no_more_creates(self) -> None:
         """Send no create from now on, and return when the last one has been answered."""
         if self._last_create is None:
@@ -311,7 +299,7 @@ class Life:
                     self.health.failed(error)
                     found = None
                 if found is None:
-                    with trio.move_on_after(FIND_EVERY_S), self._interruptible(node.id):
+                    with trio.move_on_after(FIND_EVERY_S), self.waits.interruptible(node.id):
                         found = await self.watcher.wait(node.id, None, self._its_own(node))
                 if found is not None:
                     node = await self._records.made(node.id, ResourceKind.SERVER, found.external_id)
@@ -325,10 +313,10 @@ class Life:
             return node
         external_id = node.external_id
         assert external_id is not None
-        with self._interruptible(node.id):
+        with self.waits.interruptible(node.id):
             row = await self.watcher.wait(node.id, external_id, _settled)
         if row.state is InstanceState.ERROR and row.fault is None:
-            row = await self._with_fault(row)
+            row = await with_fault(row, self.provider, self.health)
         self.attached(row)
         match row.state:
             case InstanceState.ACTIVE:
@@ -339,19 +327,6 @@ class Life:
                 raise _BootError(f"the server came up as {row.state.value}")
         self.breakers.passed(node, Stage.ACTIVE)
         return await self._active(node, row)
-
-    async def _with_fault(self, row: Instance) -> Instance:
-        """Look again at a server in ERROR: its fault, which tells whose it is, may show late."""
-        for pause_s in FAULT_LOOKS_S:
-            await trio.sleep(pause_s)
-            try:
-                row = await self.provider.get(row.external_id)
-            except CloudError as error:
-                self.health.failed(error)
-                continue
-            if row.state is not InstanceState.ERROR or row.fault is not None:
-                break
-        return row
 
     async def _active(self, node: Node, row: Instance) -> Node:
         now = self.world.wall()
@@ -405,7 +380,7 @@ class Life:
                 return await call()
             except (AnswerLostError, CloudBrokenError, UnreachableError, RetryLaterError) as error:
                 self.health.failed(error)
-            with self._interruptible(node_id):
+            with self.waits.interruptible(node_id):
                 await trio.sleep(pause_s)
             pause_s = min(30.0, pause_s * 2)
 
@@ -417,7 +392,16 @@ class Life:
             return node
         assert node.addresses is not None
         assert node.boot_by is not None
-        keys = await self._scan_until(node, node.boot_by)
+        # After a long absence of ours it gets one look before it is judged.
+        left_s = max(LOOK_AT_LEAST_S, node.boot_by - self.world.wall())
+        try:
+            with self.waits.interruptible(node.id):
+                keys = await self._readiness.host_keys(node, left_s)
+        except NotReachableError as error:
+            raise NotReachableError(
+                f"{node.addresses.interface_ip}:{node.login.connection_port} does not answer by "
+                f"SSH within boot-timeout, {self.config.boot_timeout:g} s: {error}"
+            ) from error
         for key in keys:
             twin = self.twin_of(key, node.id)
             if twin is not None:
@@ -428,39 +412,6 @@ class Life:
         now = self.world.wall()
         # Recorded together with the step to ready, which follows at once.
         return attrs.evolve(node, host_keys=keys, checked_at=now)
-
-    async def _scan_until(self, node: Node, boot_by: float) -> tuple[str, ...]:
-        assert node.addresses is not None
-        began, last = trio.current_time(), "no answer yet"
-        usual_s = self._answers_in_s.get(node.label, 0.0)
-        with (
-            # After a long absence of ours it gets one look before it is judged.
-            trio.move_on_after(max(LOOK_AT_LEAST_S, boot_by - self.world.wall())),
-            self._interruptible(node.id),
-        ):
-            while True:
-                try:
-                    with trio.fail_after(SCAN_AT_MOST_S):
-                        keys = await scan(
-                            self.world.connect,
-                            node.addresses.interface_ip,
-                            node.login.connection_port,
-                            entropy=self.world.random.randbytes,
-                        )
-                except (NotReachableError, trio.TooSlowError) as error:
-                    last = str(error) or "no answer"
-                else:
-                    took_s = trio.current_time() - began
-                    self._answers_in_s[node.label] = usual_s + (took_s - usual_s) * LEARN_SHARE
-                    return keys
-                # It has been looked at once, as it may have been up for long; before a part of
-                # the usual time nothing is to be expected any more.
-                left_s = SCAN_FROM_SHARE * usual_s - (trio.current_time() - began)
-                await trio.sleep(max(SCAN_EVERY_S, left_s))
-        raise NotReachableError(
-            f"{node.addresses.interface_ip}:{node.login.connection_port} does not answer by SSH "
-            f"within boot-timeout, {self.config.boot_timeout:g} s: {last}"
-        )
 
     async def _ready(self, node: Node) -> None:
         now = self.world.wall()
@@ -509,7 +460,7 @@ class Life:
         pause_s = 1.0
         last = "the cloud says that it deletes it, and still shows it"
         while True:
-            await self._tell_if_stuck(node.id, resource, last)
+            await self._records.tell_if_stuck(node.id, resource, last)
             try:
                 name, cloud = self.config.name, self.config.cloud
                 home = await self.provider.home()
@@ -545,17 +496,6 @@ class Life:
         if is_server and _volume_unseen(head(self.store, Node, node.id)):
             self.attached(await self.provider.get(server_id or ""))
         return await self.provider.delete_step(resource, self._tag(node))
-
-    async def _tell_if_stuck(self, node_id: NodeId, resource: Resource, last: str) -> None:
-        """Have an old deletion say so, once: in the log, in its record, in `explain` (P4, P8)."""
-        node = head(self.store, Node, node_id)
-        age_s = self.world.wall() - node.state_at
-        if age_s < STUCK_AFTER_S or (node.fault or "").startswith(STUCK):
-            return
-        thing = f"{resource.kind.value} {resource.external_id or '(in doubt)'}"
-        fault = f"{STUCK} for {age_s / 60:.0f} min: {thing}: {last}"
-        log.error("deletion_stuck", node=node_id, provider=node.provider, why=fault)
-        await amend(self.store, Node, node_id, lambda n: attrs.evolve(n, fault=fault), why=fault)
 
     async def _find_doubted(self, node: Node, resource: Resource) -> str | None:
         """The id of a server that may have been made; None once it had its time to appear.
@@ -596,29 +536,6 @@ class Life:
             await self.watcher.wait(node.id, resource.external_id, is_gone, kind="go")
             return True
         return False
-
-    def node_changed(self, before: Node | None, after: Node | None) -> None:
-        """End the waits of a launch that somebody else has ended."""
-        ended = after is None or after.state is not NodeState.BUILDING or after.set_apart
-        if before is not None and ended:
-            scope = self._waits.get(before.id)
-            if scope is not None:
-                scope.cancel()
-
-    @contextlib.contextmanager
-    def _interruptible(self, node_id: NodeId) -> Iterator[None]:
-        """A wait that ends when the launch has been ended. Calls are never cut off like this:
-        a create cut off would be one in doubt.
-        """
-        with trio.CancelScope() as scope:
-            self._waits[node_id] = scope
-            try:
-                still_building(head(self.store, Node, node_id))
-                yield
-            finally:
-                del self._waits[node_id]
-        if scope.cancelled_caught:
-            raise MovedOnError
 
     def _its_own(self, node: Node) -> Callable[[Instance], bool]:
         """Accept a server that is there and bears the very tag of a node."""

@@ -28,6 +28,8 @@ DELETE_ORDER: Final = (
     ResourceKind.KEYPAIR,
 )
 """Floating IPs first: one that is left on a deleted server leaks (quirks.md part 1 §2.10)."""
+STUCK_AFTER_S: Final = 600.0
+STUCK: Final = "the deletion is stuck"
 
 
 class MovedOnError(TrellisError):
@@ -136,6 +138,17 @@ class LifeRecords:
             return await amend(self.store, Node, node_id, lambda n: n.with_resource(known))
         gone = attrs.evolve(resource, gone_at=now)
         return await self.note_gone(node_id, lambda n: n.with_resource(gone))
+
+    async def tell_if_stuck(self, node_id: NodeId, resource: Resource, last: str) -> None:
+        """Have an old deletion say so, once: in the log, in its record, in `explain` (P4, P8)."""
+        node = head(self.store, Node, node_id)
+        age_s = self.world.wall() - node.state_at
+        if age_s < STUCK_AFTER_S or (node.fault or "").startswith(STUCK):
+            return
+        thing = f"{resource.kind.value} {resource.external_id or '(in doubt)'}"
+        fault = f"{STUCK} for {age_s / 60:.0f} min: {thing}: {last}"
+        log.error("deletion_stuck", node=node_id, provider=node.provider, why=fault)
+        await amend(self.store, Node, node_id, lambda n: attrs.evolve(n, fault=fault), why=fault)
 
     async def note_gone(self, node_id: NodeId, change: Callable[[Node], Node]) -> Node:
         """Record that something is gone; with the last thing of a node it is gone itself."""

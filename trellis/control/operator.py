@@ -16,6 +16,7 @@ from trellis.control.board import Measure, Page, Reset
 from trellis.control.breakers import Everywhere
 from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
+from trellis.control.images.board import ImageBoard
 from trellis.control.limits_status import quota_status, tenant_statuses
 from trellis.control.measures import Measures
 from trellis.control.overview import counted, slowest, waiting_longest
@@ -56,6 +57,7 @@ class Operator:
     """See `trellis.control.board.Board` for what each method promises.
 
     Attributes:
+        images: the same for images.
         notices: what is wrong with the daemon itself, by what it is about.
     """
 
@@ -71,11 +73,12 @@ class Operator:
         measures: Measures,
         estimates: Estimates,
         everywhere: Everywhere,
+        images: ImageBoard,
     ) -> None:
         self._store, self._fleet, self._world = store, fleet, world
         self._scheduling, self._providers, self._in_force = scheduling, providers, in_force
         self._measures, self._estimates = measures, estimates
-        self._everywhere = everywhere
+        self._everywhere, self.images = everywhere, images
         self._started_at = world.wall()
         self.notices: dict[str, str] = {}
 
@@ -368,12 +371,7 @@ class Operator:
 
     def leaks(self) -> tuple[Leak, ...]:
         """See `Board.leaks`."""
-        return tuple(
-            leak
-            for running in self._providers.values()
-            if running.sweep is not None
-            for leak in running.sweep.leaks()
-        )
+        return tuple(leak for running in self._providers.values() for leak in running.leaks())
 
     async def delete_leak(self, leak_id: str) -> Leak:
         """See `Board.delete_leak`."""
@@ -461,8 +459,8 @@ def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:
 
 
 def _sweep(running: RunningProvider) -> str:
-    if running.sweep is not None and running.sweep.alarm:
-        return f"stopped: {running.sweep.alarm}"
+    if alarm := running.sweep_alarm:
+        return f"stopped: {alarm}"
     return running.config.sweep
 
 

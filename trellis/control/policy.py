@@ -1,12 +1,14 @@
 """What the configuration says about everything but the providers themselves."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import attrs
 
-from trellis.config import Configuration, label_hashes
+from trellis.config import Configuration, label_hashes, recipe_of
 from trellis.model.quota import Limits
+from trellis.spi.config import ImageConfig
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +29,44 @@ class TenantPolicy:
     name: str
     limits: Limits
     share: float | None
+
+
+@attrs.frozen(kw_only=True)
+class ImagePolicy:
+    """What the configuration says of images.
+
+    Attributes:
+        configs: those that are built, by name, in the order of the file; abstract ones are not.
+        recipes: hash of what each of them is made of.
+        folder: where their files are kept.
+        logs: where the logs of their builds are kept.
+        logs_kept: so many of each image.
+        elements_dirs: folders with elements of the site's own.
+        workers: images built at the same time.
+    """
+
+    configs: Mapping[str, ImageConfig] = attrs.field(factory=dict)
+    recipes: Mapping[str, str] = attrs.field(factory=dict)
+    folder: Path = Path("images")
+    logs: Path = Path("images")
+    logs_kept: int = 7
+    elements_dirs: tuple[Path, ...] = ()
+    workers: int = 1
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> Self:
+        """What a configuration says of images."""
+        configs = {image.name: image for image in configuration.images if not image.abstract}
+        elements = configuration.elements_dir
+        return cls(
+            configs=configs,
+            recipes={name: recipe_of(image) for name, image in configs.items()},
+            folder=configuration.images_dir,
+            logs=configuration.build_log_dir or configuration.images_dir,
+            logs_kept=configuration.build_log_retention,
+            elements_dirs=() if elements is None else (elements,),
+            workers=configuration.build_workers,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +92,7 @@ class Policy:
     max_hold_age_s: float
     tenants: Mapping[str, TenantPolicy]
     label_limits: Mapping[str, int]
+    images: ImagePolicy = attrs.field(factory=ImagePolicy)
 
     @classmethod
     def of(cls, configuration: Configuration) -> Self:
@@ -95,6 +136,7 @@ class Policy:
             label_limits={
                 x.name: x.max_servers for x in labels.values() if x.max_servers is not None
             },
+            images=ImagePolicy.of(configuration),
         )
 
 

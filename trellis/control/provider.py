@@ -4,49 +4,41 @@ It shares its account and the store with others, nothing else (P5). When it cras
 started again and goes on from the records.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import attrs
 import structlog
 import trio
 
-from trellis.control.attached import Attached
 from trellis.control.breakers import Breakers, Everywhere
 from trellis.control.connected import Connect, Connected
 from trellis.control.create_line import CreateLine
-from trellis.control.deaths import Deaths
-from trellis.control.fleet import DYING, Fleet
+from trellis.control.fleet import Fleet
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
 from trellis.control.homes import foreign, moved
-from trellis.control.life import Life
-from trellis.control.lineage import estrange, is_issued, let_go
+from trellis.control.images.here import ImagesHere, SharedImages, same_but_image
+from trellis.control.images.uploading import Uploading
 from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
 from trellis.control.provider_view import NOT_CONFIGURED, missing, provider_view
+from trellis.control.provider_works import ProviderWorks
 from trellis.control.quota import Quota
-from trellis.control.quota_book import QuotaBook
-from trellis.control.quota_watch import QuotaWatch
-from trellis.control.recheck import changed_since
-from trellis.control.sweep import Sweep
-from trellis.control.watcher import Watcher
 from trellis.errors import (
     CloudError,
     ConfigError,
-    ConflictError,
     MisconfiguredError,
     RefusedError,
-    StoreError,
 )
+from trellis.images.snapshot import ProviderPlace
+from trellis.model.image import Upload
 from trellis.model.names import NodeId
 from trellis.model.node import Home, Node, NodeState
 from trellis.model.provider import Pause, ProviderRecord
 from trellis.model.quota import Resources
-from trellis.model.records import Change
-from trellis.model.status import Health, QuirkStatus
+from trellis.model.status import Health, Leak, QuirkStatus
 from trellis.scheduler.snapshot import ProviderView
 from trellis.spi.config import ProviderConfig
-from trellis.spi.provider import Inventory, Listing, Offer, Provider, Tag
+from trellis.spi.provider import Inventory, Offer
 from trellis.store.store import Store
 from trellis.world import World
 
@@ -54,25 +46,10 @@ log = structlog.get_logger()
 
 INVENTORY_EVERY_S = 900.0
 PROBE_FIRST_S = 5.0
-FIRST_READ_S = 90.0
-BUG_PAUSE_S = 60.0
 PROBE_MOST_S = 60.0
 CREATES_END_IN_S = 10.0
 PROBE_TURN_S = 120.0
 """So much longer than a launch may take its node may be a probe: it waits for its turn first."""
-
-
-@attrs.frozen(kw_only=True)
-class _Works:
-    """What moves while the provider is connected; made anew when it is started again."""
-
-    connected: Connected
-    provider: Provider
-    watcher: Watcher
-    deaths: Deaths
-    life: Life
-    quota: QuotaWatch
-    sweep: Sweep
 
 
 class RunningProvider:
@@ -81,7 +58,9 @@ class RunningProvider:
     Attributes:
         dropped: it is configured no longer: it ends what it has, and launches nothing.
         resting: its task crashed, and is started again only after a while.
-        inventory: what its labels came to in the cloud, as last read.
+        inventory: what its labels came to in the cloud, as last read; which upload of an own
+            image they boot from, `offered` adds.
+        images: what it has to do with images.
         breakers: what of its launches is left alone after failures.
     """
 
@@ -98,9 +77,11 @@ class RunningProvider:
         world: World,
         nudge: Callable[[], None],
         everywhere: Everywhere,
+        images: SharedImages,
         dropped: bool = False,
     ) -> None:
         self.config, self.quota = config, quota
+        self.images = ImagesHere(config.name, images)
         self._quota_at = quota_at
         self.dropped, self.resting = dropped, False
         self._deployment, self._connect = deployment, connect
@@ -115,21 +96,19 @@ class RunningProvider:
             building=fleet.is_building,
             probe_s=lambda: self.config.launch_timeout + PROBE_TURN_S,
             changed=self._breakers_changed,
+            on_trial=images.choice.on_trial,
         )
         self._inventory_wanted, self._quota_wanted = Nudge(), Nudge()
         self._look_again = Nudge()
         quota.wakers.append(self._quota_wanted)
         self._read_once = trio.Event()
-        self._works: _Works | None = None
-        self._at_work: set[NodeId] = set()
-        self._rechecking: set[NodeId] = set()
+        self._works: ProviderWorks | None = None
         self._create_line = CreateLine(
             config.name,
             fleet=fleet,
             turns=lambda: self._works.connected if self._works is not None else None,
             taken_back=self._reconsider,
         )
-        self._work: trio.MemorySendChannel[NodeId] | None = None
         self._round: trio.CancelScope | None = None
         fleet.on_node.append(self._node_changed)
 
@@ -151,6 +130,7 @@ class RunningProvider:
         self.config = config
         self.dropped = False
         self.inventory = None  # what a label came to, it may come to no longer
+        self.images.taken_up()
         self._draw_on(quota)
         self._nudge()
 
@@ -197,7 +177,7 @@ class RunningProvider:
     def _reconsider(self) -> None:
         """Have launches that are not sent end their wait where they are wanted no longer."""
         if self._works is not None:
-            self._works.life.reconsider()
+            self._works.life.waits.reconsider()
 
     def close(self) -> None:
         """Leave the fleet and the quota, which outlive it; `run` must be over or about to end."""
@@ -210,18 +190,19 @@ class RunningProvider:
         if connected.creates_left() is not None:
             connected.note_past(await creates_of_a_day(self._store, self.config.name, self._world))
         works = self._works = self._furnish(connected)
-        self._at_work.clear()
+        self.images.connected(works.provider)
         self.breakers.resumed()
         async with works.provider.open(), trio.open_nursery() as nursery:
             nursery.start_soon(self._until_outdated, connected, nursery.cancel_scope)
             nursery.start_soon(works.watcher.run)
             nursery.start_soon(self.breakers.run)
             nursery.start_soon(works.sweep.run)
+            nursery.start_soon(works.images.run)
             nursery.start_soon(works.deaths.run)
             nursery.start_soon(works.quota.run)
             nursery.start_soon(self._create_line.run)
             nursery.start_soon(self._keep_inventory, works)
-            await self._dispatch(works.life, nursery)
+            await works.nodes.run()
 
     def crashed(self, _name: str, crash: Exception) -> None:
         """Note that its task crashed and will be started again."""
@@ -252,140 +233,29 @@ class RunningProvider:
         log.info("provider_reconnects", provider=self.config.name)
         work.cancel()
 
-    def _furnish(self, connected: Connected) -> _Works:
-        provider = connected.provider
-        attached = Attached(
-            provider=self.config.name,
-            deployment=self._deployment,
-            store=self._store,
-            wall=self._world.wall,
-        )
-        sweep = Sweep(
-            name=self.config.name,
-            deployment=self._deployment,
-            provider=provider,
-            health=self.health,
-            mode=self.config.sweep,
-            wall=self._world.wall,
-            issued=self._issued,
-            attached=attached,
-            estrange=partial(estrange, self._store, self.config.name),
-            let_go=partial(let_go, self._store, self.config.name),
-            # Of all providers: two of them may look at one project (rule 9).
-            nodes=lambda: self._fleet.nodes,
-            words=self.record,
-        )
-        deaths = Deaths(
-            provider=provider,
-            store=self._store,
-            health=self.health,
-            wall=self._world.wall,
-            nodes=self.nodes,
-            everybody=lambda: self._fleet.nodes,
-            at_address=lambda address: self._fleet.by_address.get(address, ()),
-            node_of=self._fleet.by_external.get,
-        )
-
-        def see_full(listing: Listing) -> None:
-            sweep.see(listing)
-            deaths.see_full(listing)
-
-        watcher = Watcher(
-            provider,
-            deployment=self._deployment,
-            health=self.health,
-            foreign=self._foreign_home,
-            on_attached=attached.see,
-            on_row=deaths.see_row,
-            on_full=see_full,
-            calls_per_s=connected.calls_per_s,
-        )
-        life = Life(
+    def _furnish(self, connected: Connected) -> ProviderWorks:
+        return ProviderWorks.furnish(
             config=self.config,
             deployment=self._deployment,
-            provider=provider,
+            connected=connected,
             store=self._store,
             world=self._world,
-            watcher=watcher,
+            fleet=self._fleet,
+            nodes=self.nodes,
             health=self.health,
-            quota=self.quota,
-            attached=attached.see,
-            twin_of=self._fleet.host_keys.claim,
             breakers=self.breakers,
-            read_anew=self._inventory_wanted,
-            stale=self._offer_is_stale,
+            create_line=self._create_line,
+            images=self.images,
+            quota=self.quota,
+            quota_wanted=self._quota_wanted,
+            inventory_wanted=self._inventory_wanted,
+            read_once=self._read_once,
+            nudge=self._nudge,
             foreign=self._foreign_home,
             unwanted=self._not_offered,
-            in_line=self._create_line.waiting,
+            stale=self._offer_is_stale,
+            words=self.record,
         )
-        return _Works(
-            connected=connected,
-            provider=provider,
-            watcher=watcher,
-            deaths=deaths,
-            life=life,
-            sweep=sweep,
-            quota=QuotaWatch(
-                provider=provider,
-                quota=self.quota,
-                fleet=self._fleet,
-                health=self.health,
-                nudge=self._nudge,
-                book=QuotaBook(provider=self.config.name, store=self._store),
-                wanted=self._quota_wanted,
-            ),
-        )
-
-    async def _dispatch(self, life: Life, nursery: trio.Nursery) -> None:
-        """Give each node that has to move a task of its own, one at a time."""
-        # Unbounded on purpose: it holds ids of records that are in memory anyway.
-        self._work, work = trio.open_memory_channel[NodeId](10_000_000)
-        for node_id in list(self.nodes()):
-            self._work.send_nowait(node_id)
-        async for node_id in work:
-            node = self.nodes().get(node_id)
-            if node is not None and node_id not in self._at_work and _has_to_move(node):
-                self._at_work.add(node_id)
-                nursery.start_soon(self._move, life, node_id)
-
-    async def _move(self, life: Life, node_id: NodeId) -> None:
-        """Launch a node that is to be launched, delete one that is to be deleted."""
-        structlog.contextvars.bind_contextvars(node=node_id, provider=self.config.name)
-        try:
-            while (node := self.nodes().get(node_id)) is not None and _has_to_move(node):
-                if self._store.head(Node, node_id) is None:
-                    # A task of before a restart has ended it, which is on its way to the log.
-                    await self._store.settled()
-                    continue
-                try:
-                    await self._step(life, node)
-                except StoreError:
-                    raise
-                except Exception as bug:
-                    log.error("node_task_crashed", again_in_s=BUG_PAUSE_S, exc_info=bug)
-                    await trio.sleep(BUG_PAUSE_S)
-                    # A launch with a bug in it would crash again: its request gets another node.
-                    await life.fail(node_id, f"a bug of Trellis ended its launch: {bug!r}")
-                # What ended a launch may be staged only: the view shows it once it is durable.
-                await self._store.settled()
-        finally:
-            self._at_work.discard(node_id)
-
-    async def _step(self, life: Life, node: Node) -> None:
-        if node.state is not NodeState.BUILDING:
-            await life.delete(node.id)
-            return
-        if node.server is None and (reason := self._not_offered(node)):
-            await life.abort(node.id, reason)
-            return
-        # Nothing is known of the cloud right after a start: a launch would ask for it by itself.
-        if not self._read_once.is_set():
-            with trio.move_on_after(FIRST_READ_S):
-                await self._read_once.wait()
-        if self._read_once.is_set():
-            await life.launch(node.id)
-        else:
-            await life.abort(node.id, self.health.reason)
 
     def _not_offered(self, node: Node) -> str:
         """Why a node must not be created that was decided upon under an earlier configuration."""
@@ -394,6 +264,9 @@ class RunningProvider:
         pool = self.config.pool(node.pool)
         if pool is None or pool.label(node.label) is None:
             return f"label {node.label} of pool {node.pool} is configured no longer"
+        raw = self.inventory.offers.get((node.pool, node.label)) if self.inventory else None
+        if bad := self.images.against(node, raw):
+            return bad
         if late := self._create_line.against(node.id):
             return late
         if broken := self.breakers.against(node):
@@ -412,7 +285,7 @@ class RunningProvider:
             self.breakers.ended(node.id)  # one that became ready says so itself
         self._create_line.note(node.id, after)
         if self._works is not None:
-            self._works.life.node_changed(before, after)
+            self._works.life.waits.node_changed(before, after)
             ready = after is not None and after.state is NodeState.READY
             if (
                 after is not None
@@ -421,11 +294,9 @@ class RunningProvider:
                 and before.state is not after.state
             ):
                 self._works.deaths.see_ready(after)
-        idle = after is not None and after.id not in self._at_work
-        if after is not None and self._work is not None and idle and _has_to_move(after):
-            self._work.send_nowait(after.id)
+            self._works.nodes.node_changed(after)
 
-    async def _keep_inventory(self, works: _Works) -> None:
+    async def _keep_inventory(self, works: ProviderWorks) -> None:
         """Read what the labels come to; while the provider cannot be used, try again and again.
 
         It opens when everything has been read once: labels, quota, and a full list of servers,
@@ -458,7 +329,9 @@ class RunningProvider:
             await works.watcher.listed.wait()
             self.health.opened()
             self.breakers.usable("the cloud has been read again")
-            self.breakers.keep_only(inventory.offers, self.config)
+            self.breakers.keep_only(
+                inventory.offers, self.config, images=self.images.external_ids()
+            )
             self._read_once.set()
             wait_s = PROBE_FIRST_S
             self._nudge()
@@ -507,7 +380,11 @@ class RunningProvider:
     def _foreign_home(self, home: Home) -> str:
         """Why this is not the project our records speak of; "" if it is (rule 2)."""
         name, cloud = self.config.name, self.config.cloud
-        why = foreign(self.nodes().values(), home, provider=name, cloud=cloud)
+        records: Iterable[Node | Upload] = (
+            *self.nodes().values(),
+            *self.images.book.at_provider(name),
+        )
+        why = foreign(records, home, provider=name, cloud=cloud)
         if why and self._works is not None:
             # It may be the catalog that was wrong, and be right again by now.
             self._works.connected.doubt()
@@ -528,8 +405,9 @@ class RunningProvider:
                 f"where the credentials lead is not known: {error}", remedy="wait until they work"
             ) from error
         nodes = [self._store.head(Node, node_id) for node_id in self.nodes()]
+        uploads = self.images.book.at_provider(self.config.name)
         changes = moved(
-            [node for node in nodes if node is not None],
+            [one for one in (*nodes, *self._heads(uploads)) if one is not None],
             home,
             provider=self.config.name,
             endpoint=endpoint,
@@ -538,51 +416,26 @@ class RunningProvider:
         )
         # Read and staged without an await between: nobody comes between.
         await self._store.commit(changes)
-        log.warning("move_accepted", provider=self.config.name, by=by, nodes=len(changes))
+        log.warning("move_accepted", provider=self.config.name, by=by, records=len(changes))
         if changes:
-            await self.restart()  # what is under way knows its node as it was
+            await self.restart()  # what is under way knows its record as it was
+
+    def _heads(self, uploads: Iterable[Upload]) -> list[Upload | None]:
+        return [self._store.head(Upload, upload.id) for upload in uploads]
 
     def _offer_is_stale(self, node: Node, reason: str) -> None:
         """Offer a label no longer that came down to what is gone, until it is looked up anew."""
         inventory, key = self.inventory, (node.pool, node.label)
         offer = inventory.offers.get(key) if inventory is not None else None
-        if inventory is None or offer is None or offer.shape != node.shape:
+        if inventory is None or offer is None or not same_but_image(node.shape, offer):
             return  # it has been looked up since
+        if self._works is not None and offer.image is not None:
+            self._works.images.sweep.look(node.shape.image_id)  # an upload of ours may be gone
         offers = {other: offer for other, offer in inventory.offers.items() if other != key}
         missing = {**inventory.missing, key: reason}
         self.inventory = attrs.evolve(inventory, offers=offers, missing=missing)
         self._inventory_wanted()
         self._nudge()
-
-    # ------------------------------------------------------------------ doubt
-
-    async def recheck(self, node: Node) -> None:
-        """See whether a node that has long been ready is still there; delete it if not (rule 8).
-
-        Returns at once if that is under way: each pass of the planner asks for it again.
-        """
-        if node.id in self._rechecking:
-            return
-        self._rechecking.add(node.id)
-        try:
-            await self._recheck(node)
-        finally:
-            self._rechecking.discard(node.id)
-
-    async def _recheck(self, node: Node) -> None:
-        fault = await changed_since(node, self._world)
-        now = self._world.wall()
-        if fault:
-            after = node.became(NodeState.DELETING, now, fault=fault)
-        else:
-            after = attrs.evolve(node, checked_at=now)
-        try:
-            await self._store.commit([Change(node, after)])
-        except ConflictError:
-            log.debug("recheck_outrun", node=node.id)
-
-    def _issued(self, tag: Tag) -> bool:
-        return is_issued(self._store, tag)
 
     # ---------------------------------------------------------------------- the planner's view
 
@@ -594,7 +447,7 @@ class RunningProvider:
             pause=self.pause(),
             health=self.health,
             breakers=self.breakers,
-            inventory=self.inventory,
+            inventory=self.offered,
             quota=self.quota.name,
             fleet=self._fleet,
             admission=self._create_line.admission(),
@@ -603,16 +456,42 @@ class RunningProvider:
 
     def offer(self, pool: str, label: str) -> Offer | None:
         """What a label of a pool came down to in the cloud, if it did."""
-        return self.inventory.offers.get((pool, label)) if self.inventory is not None else None
+        return self.offered.offers.get((pool, label)) if self.offered is not None else None
 
     def missing(self, pool: str, label: str) -> str:
         """Why a label of a pool cannot be made now."""
-        return missing(self.inventory, self.health, pool, label)
+        return missing(self.offered, self.health, pool, label)
 
     @property
-    def sweep(self) -> Sweep | None:
-        """Its sweep; None while it is not connected."""
-        return self._works.sweep if self._works is not None else None
+    def offered(self) -> Inventory | None:
+        """What its labels come to with the images that launches boot from now."""
+        return self.images.dressed(self.inventory)
+
+    def image_place(self) -> ProviderPlace:
+        """What of images matters there."""
+        return self.images.place(self.config, dropped=self.dropped)
+
+    @property
+    def uploading(self) -> Uploading | None:
+        """What uploads to it; None while it is not connected."""
+        return self._works.images.uploading if self._works is not None else None
+
+    def leaks(self) -> tuple[Leak, ...]:
+        """What is suspected to be a leak there; nothing while it is not connected."""
+        works = self._works
+        return () if works is None else (*works.sweep.leaks(), *works.images.sweep.leaks())
+
+    @property
+    def is_sweeping(self) -> bool:
+        """Whether it is deleting leaks, or will once it has seen them a second time."""
+        works = self._works
+        return works is not None and (works.sweep.busy or works.images.sweep.busy)
+
+    @property
+    def sweep_alarm(self) -> str:
+        """Why a sweep of it has stopped; "" while none has."""
+        works = self._works
+        return "" if works is None else works.sweep.alarm or works.images.sweep.alarm
 
     @property
     def account(self) -> Hashable | None:
@@ -638,8 +517,3 @@ class RunningProvider:
         pause = self.record().pause
         over = pause is not None and pause.until is not None and pause.until <= self._world.wall()
         return None if over else pause
-
-
-def _has_to_move(node: Node) -> bool:
-    launching = node.state is NodeState.BUILDING and not node.set_apart
-    return launching or node.state in DYING

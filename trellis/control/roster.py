@@ -17,6 +17,7 @@ from trellis.config import remember
 from trellis.control.breakers import Everywhere
 from trellis.control.connected import Connected
 from trellis.control.fleet import Fleet
+from trellis.control.images.here import SharedImages
 from trellis.control.nudge import Nudge
 from trellis.control.provider import RunningProvider
 from trellis.control.quota import Quota, quota_name
@@ -73,8 +74,9 @@ class Roster:
         fleet: Fleet,
         world: World,
         nudge: Nudge,
+        images: SharedImages,
     ) -> None:
-        self._deployment, self._accounts = deployment, accounts
+        self._deployment, self._accounts, self._images = deployment, accounts, images
         self._store, self._fleet, self._world, self._nudge = store, fleet, world, nudge
         self.running: dict[str, RunningProvider] = {}
         self.quotas: dict[str, Quota] = {}
@@ -114,8 +116,8 @@ class Roster:
         """
         await self._store.settled()
         for running in list(self.running.values()):
-            sweeping = running.sweep is not None and running.sweep.busy
-            if running.dropped and not running.nodes() and not sweeping:
+            busy = running.nodes() or running.images.has_uploads() or running.is_sweeping
+            if running.dropped and not busy:
                 await self._end(running)
         self._forget_quotas()
         for running in self._take_in_strays():
@@ -153,6 +155,7 @@ class Roster:
                 log.info("provider_dropped", provider=name, nodes=len(running.nodes()))
                 running.drop()
         self._in_order()
+        self._images.nudge()
         # What counts against which quota may be another one now.
         self._fleet.recount()
         self._nudge()
@@ -166,6 +169,15 @@ class Roster:
         async with trio.open_nursery() as nursery:
             for running in self.running.values():
                 nursery.start_soon(running.reread)
+
+    def at_fault(self, node: Node) -> str:
+        """Why a launch that failed says nothing of its image; "" where it may."""
+        running = self.running.get(node.provider)
+        if running is None:
+            return "its provider is configured no longer"
+        if running.health.closed:
+            return running.health.closed
+        return "nothing comes up there" if running.breakers.region_fails() else ""
 
     def _in_order(self) -> None:
         names = [config.name for config in self._configured]
@@ -186,6 +198,7 @@ class Roster:
             world=self._world,
             nudge=self._nudge,
             everywhere=self.everywhere,
+            images=self._images,
             dropped=dropped,
         )
         return running
@@ -197,7 +210,7 @@ class Roster:
 
     async def _end(self, running: RunningProvider) -> None:
         name = running.config.name
-        leaks = [leak.id for leak in running.sweep.leaks()] if running.sweep is not None else []
+        leaks = [leak.id for leak in running.leaks()]
         why = "dropped, and nothing of it is left"
         if leaks:
             log.warning("provider_ended", provider=name, why=f"{why} but leaks", leaks=leaks)
@@ -226,10 +239,12 @@ class Roster:
         return changes
 
     def _take_in_strays(self) -> list[RunningProvider]:
-        """Run those that have nodes and are not configured, by their last configuration."""
+        """Run those that have something left and are not configured, by their last one."""
         taken_in = []
-        for name, nodes in list(self._fleet.by_provider.items()):
-            if name in self.running or name in self._lost or not nodes:
+        for name in dict.fromkeys((*self._fleet.by_provider, *self._images.book.providers())):
+            nodes = self._fleet.by_provider.get(name, {})
+            uploads = self._images.book.at_provider(name)
+            if name in self.running or name in self._lost or not (nodes or uploads):
                 continue
             record = self._store.head(ProviderRecord, name)
             try:
@@ -242,11 +257,12 @@ class Roster:
                     "provider_not_configured",
                     provider=name,
                     nodes=len(nodes),
+                    images=len(uploads),
                     why="; ".join(error.faults),
-                    remedy="put it back, with max-servers: 0, until its nodes are gone",
+                    remedy="put it back, with max-servers: 0, until they are gone",
                 )
                 continue
-            log.warning("provider_dropped", provider=name, nodes=len(nodes))
+            log.warning("provider_dropped", provider=name, nodes=len(nodes), images=len(uploads))
             taken_in.append(self._add(config, dropped=True))
         return taken_in
 

@@ -1,6 +1,6 @@
 """The scheduler's loop: nudge, snapshot, pure plan, commit. The tasks act on what it commits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import structlog
@@ -8,14 +8,18 @@ import trio
 
 from trellis.control.explain import by_reason
 from trellis.control.fleet import NOTHING, Fleet
+from trellis.control.images.choice import Choice, dress
+from trellis.control.images.here import login_of
 from trellis.control.launch_budget import LaunchBudget
 from trellis.control.lineage import mark_of
 from trellis.control.nudge import Nudge
 from trellis.control.policy import InForce
 from trellis.control.provider import RunningProvider
 from trellis.control.quota import Quota
+from trellis.control.recheck import Rechecks
 from trellis.control.tracks import LATELY_S, Tracks
 from trellis.errors import ConflictError
+from trellis.model.image import Upload, UploadState
 from trellis.model.names import LeaseId, NodeId, node_id
 from trellis.model.node import Node, NodeState
 from trellis.model.provider import StoreMeta
@@ -38,7 +42,7 @@ from trellis.scheduler.decisions import (
 )
 from trellis.scheduler.memory import Memory
 from trellis.scheduler.plan import plan
-from trellis.scheduler.snapshot import PendingView, QueueShape, Snapshot, TenantView
+from trellis.scheduler.snapshot import PendingView, Probe, QueueShape, Snapshot, TenantView
 from trellis.store.store import Store
 from trellis.world import World
 
@@ -68,15 +72,19 @@ class Scheduling:
         providers: Mapping[str, RunningProvider],
         quotas: Mapping[str, Quota],
         nudge: Nudge,
+        choice: Choice | None = None,
+        probes: Callable[[], Sequence[Probe]] = tuple,
         tracks: Tracks | None = None,
     ) -> None:
         self._store, self._fleet, self._world, self._in_force = store, fleet, world, in_force
         self._providers, self._quotas, self.nudge = providers, quotas, nudge
+        self._choice, self._probes = choice, probes
         self.budget = LaunchBudget()
         self.tracks = Tracks() if tracks is None else tracks
         self.waits: Mapping[QueueShape, Mapping[str, str]] = {}
         self._unserved = True
         self._memory = Memory()
+        self._rechecks = Rechecks(store=store, world=world)
 
     def committed(self) -> None:
         """Plan soon if what has become durable is anything to the planner."""
@@ -171,6 +179,7 @@ class Scheduling:
             label_freeing=fleet.labels_freeing(policy.label_limits),
             tracks=self.tracks.at(now),
             tracked_s=LATELY_S,
+            probes=self._probes(),
         )
 
     # -------------------------------------------------------------------------- the acts
@@ -185,12 +194,11 @@ class Scheduling:
         overtaken = False
         for decision in found.decisions:
             if isinstance(decision, Recheck):
-                running = self._providers.get(decision.node.provider)
-                if running is not None:
-                    nursery.start_soon(running.recheck, decision.node)
+                if decision.node.provider in self._providers:
+                    nursery.start_soon(self._rechecks.recheck, decision.node)
                 continue
-            changes = self._changes(decision)
             try:
+                changes = self._changes(decision)
                 staged.append(self._store.stage(changes))
             except ConflictError as conflict:
                 log.debug("decision_overtaken", decision=type(decision).__name__, by=str(conflict))
@@ -326,7 +334,10 @@ class Scheduling:
         self, new_id: NodeId, launch: Launch, request: NodeRequest | None, now: float
     ) -> Node:
         config, policy = self._providers[launch.provider].config, self._in_force.policy
-        login, label = launch.offer.login, launch.offer.label
+        offer, upload = launch.offer, self._upload_for(launch, new_id)
+        login, label = offer.login, offer.label
+        if upload is not None:
+            offer, login = dress(offer, upload), login_of(login, upload.login)
         if label in policy.labels and not policy.labels[label].host_key_checking:
             login = attrs.evolve(login, host_key_checking=False)
         return Node(
@@ -336,12 +347,12 @@ class Scheduling:
             state_at=now,
             created_at=now,
             provider=launch.provider,
-            pool=launch.offer.pool,
+            pool=offer.pool,
             cloud=config.cloud,
             region=config.region_name or "",
-            shape=launch.offer.shape,
+            shape=offer.shape,
             login=login,
-            label_hash=policy.hashes.get((launch.provider, launch.offer.pool, label), ""),
+            label_hash=policy.hashes.get((launch.provider, offer.pool, label), ""),
             az=launch.az,
             hostname=f"tr{new_id}",
             origin=mark_of(self._store),
@@ -350,6 +361,25 @@ class Scheduling:
             tenant=request.ask.tenant if request is not None else None,
             replaces=launch.replaces,
         )
+
+    def _upload_for(self, launch: Launch, new_id: NodeId) -> Upload | None:
+        """The upload a node boots from; None where its image is one of the cloud's own.
+
+        Raises:
+            ConflictError: there is none any more.
+        """
+        image = launch.offer.image
+        if image is None or self._choice is None:
+            return None
+        if launch.upload is not None:
+            upload = self._choice.named(launch.upload)
+        else:
+            upload = self._choice.for_launch(launch.provider, image, new_id)
+        # As it is on its way to be: one that is to be deleted is not booted from any more.
+        head = self._store.head(Upload, upload.id) if upload is not None else None
+        if head is None or head.state is not UploadState.READY:
+            raise ConflictError(f"image {image} is not at {launch.provider} any more")
+        return head
 
     def new_id(self) -> str:
         """128 random bits in hexadecimal."""

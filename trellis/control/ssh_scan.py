@@ -95,7 +95,8 @@ async def scan(
             runs must repeat.
 
     Returns:
-        Lines as ``ssh-ed25519 AAAA…``, at least one.
+        Lines as ``ssh-ed25519 AAAA…``, at least one. Without a kind that the server offers, and
+        hangs up when it is asked for: Dropbear 2022.83 offers RSA whether it has such a key or not.
 
     Raises:
         NotReachableError: no connection, no SSH, or none of the wanted keys yet (a node makes
@@ -105,13 +106,15 @@ async def scan(
     unknown = [kind for kind in kinds if kind not in _ALGORITHMS]
     if unknown or not kinds:
         raise ValueError(f"kinds of SSH host key must be of {KINDS}, not {tuple(kinds)}")
-    offered, kind, key = await _one_key(connect, host, port, kinds, entropy)
+    offered, kind, key = await _first_key(connect, host, port, kinds, entropy)
     found = {kind: key}
     failures: list[NotReachableError] = []
 
     async def read_other(other: str) -> None:
         try:
             _, _, found[other] = await _one_key(connect, host, port, [other], entropy)
+        except _WithheldError:
+            return
         except NotReachableError as error:
             failures.append(error)
 
@@ -122,6 +125,20 @@ async def scan(
     if failures:
         raise failures[0]
     return tuple(found[kind] for kind in kinds if kind in found)
+
+
+async def _first_key(
+    connect: Connect, host: str, port: int, kinds: Sequence[str], entropy: Callable[[int], bytes]
+) -> tuple[frozenset[str], str, str]:
+    """As `_one_key`, of the first kind that the server does not withhold."""
+    left = list(kinds)
+    while True:  # noqa: ASYNC913 - it connects
+        try:
+            return await _one_key(connect, host, port, left, entropy)
+        except _WithheldError as error:
+            left.remove(error.kind)
+            if not left:
+                raise
 
 
 async def _one_key(
@@ -143,7 +160,14 @@ async def _one_key(
             raise _Garbled(f"{banner} knows none of our key exchanges, only {exchanges}")
         kind = wanted[0][0]
         await wire.send(_packet(bytes([_KEX_ASK]) + _string(_EXCHANGES[exchange](entropy))))
-        blob, _ = _take_string((await wire.message(_KEX_REPLY))[1:])
+        try:
+            reply = await wire.message(_KEX_REPLY)
+        except (_HungUp, trio.BrokenResourceError) as ended:
+            where = f"SSH at {host} port {port}"
+            raise _WithheldError(
+                f"{where}: {banner} hung up when asked for its key", kind
+            ) from ended
+        blob, _ = _take_string(reply[1:])
         name = _take_string(blob)[0].decode("ascii", "replace")
         if name not in _KEY_TYPES[kind]:
             raise _Garbled(f"asked for a host key of kind {kind}, was given {name!r}")
@@ -153,8 +177,20 @@ async def _one_key(
 # ------------------------------------------------------------------------------ the wire
 
 
+class _WithheldError(NotReachableError):
+    """The server spoke SSH, offered a kind of host key, and hung up when it was asked for it."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class _Garbled(Exception):
     """What came is no SSH, or not the SSH we can use."""
+
+
+class _HungUp(_Garbled):
+    """The connection ended where more was due."""
 
 
 @asynccontextmanager
@@ -233,7 +269,7 @@ class _Wire:
         data = await self._stream.receive_some(4096)
         if not data:
             seen = self._said or self._unread[:80].decode("utf-8", "replace").strip()
-            raise _Garbled("it hung up" + (f" after {seen!r}" if seen else " without a word"))
+            raise _HungUp("it hung up" + (f" after {seen!r}" if seen else " without a word"))
         self._budget -= len(data)
         if self._budget < 0:
             raise _Garbled(f"over {_MOST_IN_SCAN} bytes and still no host key")

@@ -65,6 +65,7 @@ class Sweep:
         estrange: told, by external id, of tags that the store never issued.
         let_go: told of what is proved gone: what was remembered of it may be forgotten.
         words: what people have decided about single leaks.
+        not_servers: whether another sweep answers for a thing: nothing is asked about it here.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Sweep:
     estrange: Callable[[Mapping[str, Tag]], None]
     let_go: Callable[[str], None]
     words: Callable[[], ProviderRecord]
+    not_servers: Callable[[str], bool] = lambda _: False
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
     _alarmed: bool = attrs.field(default=False, init=False)
     _home: Home | None = attrs.field(default=None, init=False)
@@ -306,7 +308,7 @@ class Sweep:
         """
         words = self.words()
         known = dict.fromkeys((*words.strange, *words.adopted, *words.condemned))
-        missing = [one for one in known if one not in self._suspects]
+        missing = [one for one in known if one not in self._suspects and not self.not_servers(one)]
         waiting = [one for one in missing if one not in self._looked_for]
         if not waiting:
             self._looked_for.clear()  # all have had their turn

@@ -17,6 +17,7 @@ from trellis.demo.screen import Screen
 from trellis.demo.stage import Stage, since_start_s
 from trellis.demo.trouble import end_trouble, make_trouble
 from trellis.demo.truth import look
+from trellis.demo.workplace import Workplace
 from trellis.http.local import LocalCallError, LocalClient
 
 _ANSWERS_WITHIN_S: Final = 60.0
@@ -37,6 +38,7 @@ async def play(
     stage: Stage,
     screen: Screen,
     ending: Ending,
+    place: Workplace,
     daemon: Child,
     control_url: str,
     clouds: tuple[str, ...],
@@ -48,6 +50,7 @@ async def play(
         stage: what is told of it.
         screen: where.
         ending: says when the demand is to end.
+        place: where the daemon's configuration is.
         daemon: its process, which has been told to begin.
         control_url: of the clouds' control face.
         clouds: their names.
@@ -66,6 +69,7 @@ async def play(
             nursery.start_soon(_watch, face, screen)
             nursery.start_soon(_first_node, face, stage)
             await _demand(demo, stage, ending, requestors, face, control, clouds)
+            place.want_no_images()
             await drain(face)
             problems = await settle(face, stage)
             recorded = await recorded_nodes(face)

@@ -13,7 +13,7 @@ from trellis.http.local import LocalClient
 
 _SIZES: Final = {1: 0.78, 2: 0.07, 3: 0.15}
 """How many nodes a request asks for, with their shares."""
-_LABELS: Final = {"debian-12": 0.75, "debian-12-large": 0.25}
+_LABELS: Final = {"debian-12": 0.6, "debian-12-large": 0.2, "ci-base": 0.2}
 _REQUESTORS: Final = ("gate", "check", "nightly", "ada")
 _PRIORITIES: Final = (100, 200, 200, 300)
 _CANCEL: Final = 0.06

@@ -20,27 +20,32 @@ async def drain(face: LocalClient) -> None:
 
 
 async def settle(face: LocalClient, stage: Stage) -> list[str]:
-    """Wait until the daemon has no node, no waiting request and knows of no leak.
+    """Wait until the daemon has no node, no image, no waiting request and knows of no leak.
 
     Returns:
         what there still is after a minute, as a problem; empty if nothing.
     """
     left = ""
     with trio.move_on_after(_SETTLES_WITHIN_S):
-        while left := left_over(await face.get("/status")):
+        while left := left_over(await face.get("/status"), await face.get("/images")):
             stage.phase = f"ending: {left} left"
             await trio.sleep(_EVERY_S)
     return [f"The daemon still had {left} after {_SETTLES_WITHIN_S:.0f} s."] if left else []
 
 
-def left_over(status: Any) -> str:
+def left_over(status: Any, images: Any) -> str:
     """What the daemon still has, in words."""
     counts = {
+        "images": sum(map(_is_there, images["items"])),
         "nodes": status["nodes"]["total"],
         "waiting requests": status["requests"]["waiting"],
         "leaks": sum(provider["leaks"] for provider in status["providers"]),
     }
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _is_there(image: Any) -> bool:
+    return bool(image["builds"]) or any(place["uploads"] for place in image["places"])
 
 
 async def recorded_nodes(face: LocalClient) -> set[str]:

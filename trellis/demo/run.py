@@ -126,7 +126,7 @@ async def _play(
         place.configure(Path(served["configuration"]), demo.listen)
         await daemon.begin()
         names = tuple(served["clouds"])
-        return await play(demo, stage, screen, ending, daemon, served["control"], names)
+        return await play(demo, stage, screen, ending, place, daemon, served["control"], names)
 
 
 def _screen(terminal: Console | None, stage: Stage) -> AbstractContextManager[Screen]:

@@ -9,7 +9,9 @@ import trio
 from trellis.http.local import LocalClient
 from trellis.sim.cloud.ledger import Fact, Ledger, What
 
-_LOOSE: Final = {"floating_ips": "floating IP", "ports": "port", "keypairs": "keypair"}
+_LOOSE: Final = {
+    "floating_ips": "floating IP", "ports": "port", "keypairs": "keypair", "objects": "object",
+}  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -17,7 +19,7 @@ class Thing:
     """Something that is in a cloud now.
 
     Attributes:
-        kind: server, floating IP, port, keypair or volume.
+        kind: server, floating IP, port, keypair, volume, image or object.
         who: the account's user, or ``stranger``.
         detail: what else tells whose it is.
     """
@@ -77,6 +79,10 @@ async def _look(control: LocalClient, name: str) -> CloudTruth:
         for row in (await control.get(f"/{name}/{what}"))[what]:
             detail = f"{row['name']} {row['description']}".strip()
             things.append(Thing(kind=kind, id=row["id"], who=row["who"], detail=detail))
+    for row in (await control.get(f"/{name}/images"))["images"]:
+        if row["who"]:  # else it is one that the cloud offers
+            detail = f"{row['name']} ({row['status']})"
+            things.append(Thing(kind="image", id=row["id"], who=row["who"], detail=detail))
     ledger = Ledger(facts=facts, calls=calls["calls"])
     gone = {fact.id for fact in ledger.of(What.VOLUME_DELETED)}
     things += [

@@ -3,8 +3,10 @@
 import errno
 import fcntl
 import os
+import shlex
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +19,14 @@ import yaml
 from trellis.config.addresses import ListenAddress
 from trellis.errors import ConfigError
 
+MINI_IMAGE: Final = "mini-image"
+"""In the demo's clouds: the build command that comes with it."""
 _LOCK: Final = ".trellis-demo"
 _MADE: Final = (
     "trellis.yaml", "demo.db", "demo.db-wal", "demo.db-shm", "demo.db.lock",
     "daemon.log", "clouds.log",
 )  # fmt: skip
+_FOLDERS: Final = ("clouds", "images")
 
 
 @attrs.define
@@ -63,9 +68,30 @@ class Workplace:
         """
         document: dict[str, Any] = yaml.safe_load(written.read_text(encoding="utf-8"))
         document |= {"store": "sqlite:demo.db", "web": {"listen": str(listen)}}
+        for image in document.get("images", ()):
+            if image.get("build-command") == MINI_IMAGE:
+                image["build-command"] = f"{shlex.quote(sys.executable)} -m trellis.demo.mini_image"
+        self._write(document)
+
+    def want_no_images(self) -> None:
+        """Take the images out of the daemon's configuration, which it sees and takes up.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        document = yaml.safe_load(self.configuration.read_text(encoding="utf-8"))
+        document.pop("images", None)
+        for provider in document["providers"]:
+            for pool in provider["pools"]:
+                pool["labels"] = [label for label in pool["labels"] if "image" not in label]
+        self._write(document)
+
+    def _write(self, document: dict[str, Any]) -> None:
         text = yaml.safe_dump(document, sort_keys=False, width=100)
+        new = self.configuration.with_suffix(".new")
         try:
-            self.configuration.write_text(text, encoding="utf-8")
+            new.write_text(text, encoding="utf-8")
+            new.replace(self.configuration)
         except OSError as error:
             raise _unusable(self.path, error) from None
 
@@ -100,7 +126,7 @@ def workplace(folder: Path | None) -> Iterator[Workplace]:
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
     try:
-        own = {_LOCK, "clouds"} | set(_MADE)
+        own = {_LOCK, *_FOLDERS} | set(_MADE)
         if not (path / _LOCK).exists() and any(path.iterdir()):
             raise ConfigError(
                 [
@@ -126,8 +152,9 @@ def _held(path: Path) -> Iterator[None]:
         lock.flush()
         try:
             # Records of an earlier demo's clouds mean nothing to the new ones.
-            for name in own - {_LOCK, "clouds"}:
+            for name in own - {_LOCK, *_FOLDERS}:
                 (path / name).unlink(missing_ok=True)
+            shutil.rmtree(path / "images", ignore_errors=True)
         except OSError as error:
             raise _unusable(path, error) from None
         yield

@@ -139,14 +139,29 @@ class FaceClient:
         """Have a thing deleted, cancelled or released."""
         return self._call("DELETE", path, params=params)
 
+    def text(self, *path: str, **params: str | int | float | bool | None) -> str:
+        """Read something that is no JSON: a log."""
+        return self._answer("GET", path, params=params).text
+
     def events(self, after: str | None) -> Iterator[StreamEvent]:
         """Follow the events after *after*, or from now on, until the daemon ends the stream.
 
         The first thing yielded, of type "", tells only the id that the stream begins after.
         """
-        headers = {"last-event-id": after} if after else {}
+        return self._stream(("events",), {}, {"last-event-id": after} if after else {})
+
+    def stream(
+        self, *path: str, **params: str | int | float | bool | None
+    ) -> Iterator[StreamEvent]:
+        """Follow any other stream of server-sent events until the daemon ends it."""
+        return self._stream(path, params, {})
+
+    def _stream(
+        self, path: tuple[str, ...], params: Params, headers: Mapping[str, str]
+    ) -> Iterator[StreamEvent]:
+        given, url = _given(params), _url(path)
         try:
-            with self._client.stream("GET", _url(("events",)), headers=headers) as answer:
+            with self._client.stream("GET", url, params=given, headers=headers) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     raise self._refused(answer)
@@ -168,13 +183,7 @@ class FaceClient:
         params: Params | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        try:
-            answer = self._client.request(method, _url(path), params=given, json=body)
-        except httpx.TransportError as broken:
-            raise self._unreachable(broken) from broken
-        if answer.status_code >= 300:
-            raise self._refused(answer)
+        answer = self._answer(method, path, params=params, body=body)
         try:
             told = answer.json() if answer.content else None
         except ValueError as wrong:
@@ -182,6 +191,23 @@ class FaceClient:
         if not isinstance(told, dict | None):
             raise self._no_daemon("its answer is JSON of another kind")
         return told
+
+    def _answer(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        params: Params | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> httpx.Response:
+        given = _given(params or {})
+        try:
+            answer = self._client.request(method, _url(path), params=given, json=body)
+        except httpx.TransportError as broken:
+            raise self._unreachable(broken) from broken
+        if answer.status_code >= 300:
+            raise self._refused(answer)
+        return answer
 
     def _unreachable(self, broken: httpx.TransportError) -> FaceUnreachableError:
         if isinstance(broken, httpx.ConnectError) and isinstance(_root(broken), ssl.SSLError):
@@ -237,6 +263,10 @@ def _root(error: BaseException) -> BaseException:
 
 def _url(path: tuple[str, ...]) -> str:
     return "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+
+
+def _given(params: Params) -> dict[str, str | int | float | bool]:
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def _events(lines: Iterator[str]) -> Iterator[StreamEvent]:

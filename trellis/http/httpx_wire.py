@@ -1,6 +1,7 @@
 """Any transport of httpx as a wire: the real ones, cassettes, and those of tests."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -8,6 +9,8 @@ import httpx
 
 from trellis import __version__
 from trellis.http.message import Call
+from trellis.http.stream import opened
+from trellis.http.streamed import EXTENSION
 from trellis.http.wire import (
     NotSentError,
     Progress,
@@ -53,9 +56,20 @@ class HttpxWire:
 
     async def send(self, call: Call, progress: Progress) -> WireAnswer:
         """See `Wire.send`."""
-        request = _request(call, progress)
+        async with AsyncExitStack() as stack:
+            body = None
+            if call.stream is not None:
+                body = _Body(await stack.enter_async_context(opened(call.stream)))
+            response = await self._sent(_request(call, progress, body), progress)
+        headers = dict(response.headers.items())
+        if response.is_closed:
+            # Made in process, and whole from the start.
+            return WireAnswer(response.status_code, headers, response.content)
+        return WireAnswer(response.status_code, headers, _Pieces(response), response.aclose)
+
+    async def _sent(self, request: httpx.Request, progress: Progress) -> httpx.Response:
         try:
-            response = await self._transport.handle_async_request(request)
+            return await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
             raise _wire_error(error) from error
         except (ValueError, OverflowError) as error:
@@ -63,15 +77,20 @@ class HttpxWire:
             if not progress.certainly_not_sent:
                 raise
             raise UselessUrlError(str(error)) from error
-        headers = dict(response.headers.items())
-        if response.is_closed:
-            # Made in process, and whole from the start.
-            return WireAnswer(response.status_code, headers, response.content)
-        return WireAnswer(response.status_code, headers, _Pieces(response), response.aclose)
 
     async def aclose(self) -> None:
         """See `Wire.aclose`."""
         await self._transport.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a call, as it is read."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
 
 
 class _Pieces:
@@ -102,22 +121,31 @@ def _wire_error(error: httpx.TransportError) -> WireError:
             return WireError(text)
 
 
-def _request(call: Call, progress: Progress) -> httpx.Request:
+def _request(call: Call, progress: Progress, body: _Body | None) -> httpx.Request:
     async def trace(event: str, _info: Mapping[str, Any]) -> None:
         if event in ("lane.wait.started", "connection.connect_tcp.started"):
             progress.certainly_not_sent = True
         elif event.endswith(".send_request_headers.started"):
             progress.certainly_not_sent = False
 
+    headers, streamed = {**_HEADERS, **call.headers}, {}
     try:
+        url = _parsed(call.url, tuple((call.params or {}).items()))
+        if call.stream is not None:
+            # httpx adds neither where it is given a stream.
+            headers["Host"] = url.netloc.decode("ascii")
+            headers["Content-Length"] = str(call.stream.size)
+            streamed = {EXTENSION: True}
         return httpx.Request(
             call.method,
-            _parsed(call.url, tuple((call.params or {}).items())),
-            headers={**_HEADERS, **call.headers},
+            url,
+            headers=headers,
             content=call.content,
+            stream=body,
             extensions={
                 "trace": trace,
                 "timeout": {"connect": min(_CONNECT_S, call.budget_s)},
+                **streamed,
             },
         )
     except httpx.InvalidURL as error:

@@ -13,6 +13,8 @@ import attrs
 import httpx
 import trio
 
+from trellis.http.streamed import EXTENSION, StreamedCalls
+
 _Origin: TypeAlias = tuple[str, str, int | None]
 
 _CLOSE_WITHIN_S: Final = 1.0
@@ -41,6 +43,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
     A connection that has been idle for *idle_s* is closed at the next call. When all are open
     and none leads to the origin that is wanted, the one idle for longest gives way. The lane is
     held until the response is closed. A cancelled call gives its lane back, its connection closed.
+    Requests with a streamed body take no lane: see `trellis.http.streamed`.
 
     Reports to the request's ``trace`` extension, beside httpcore's own events,
     ``lane.wait.started`` when the call begins to wait: until httpcore reports
@@ -55,6 +58,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
     def __init__(self, lanes: int, *, tls: ssl.SSLContext, idle_s: float = 30.0) -> None:
         self._lanes = lanes
         self._tls = tls
+        self._streamed = StreamedCalls(tls)
         self._idle_s = idle_s
         self._turns = trio.CapacityLimiter(lanes)
         self._idle: dict[_Origin, dict[_Lane, None]] = {}  # per origin, newest last
@@ -73,6 +77,8 @@ class LaneTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request on a lane of its own; raises httpx's transport errors."""
+        if EXTENSION in request.extensions:
+            return await self._streamed.send(request)
         trace = request.extensions.get("trace")
         if trace is not None:
             await trace("lane.wait.started", {})
@@ -104,6 +110,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         lanes = [*self._oldest, *self._borrowed]
         self._idle.clear()
         self._oldest.clear()
+        await self._streamed.aclose()
         await self._close(lanes)
 
     def _borrow(self, request: httpx.Request) -> tuple[_Lane, list[_Lane]]:

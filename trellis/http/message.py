@@ -1,8 +1,9 @@
 """What travels on the road: a call, and the answer to it."""
 
 import enum
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -42,6 +43,23 @@ class Verb(enum.Enum):
         return cls.CHANGE
 
 
+class Stream(Protocol):
+    """A body that is read while it is sent, never held as a whole; as an image's file."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Read it from its beginning; each try of a call opens it once.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class Call:
     """One call to a cloud.
@@ -52,6 +70,8 @@ class Call:
         path_label: template of the path for counts and messages, as ``/servers/{id}``; it
             holds no id, so that there are few.
         headers: they may carry a token and are in no repr and no message.
+        content: the whole body.
+        stream: the body in place of ``content``; a wire sends ``Content-Length`` with it.
         budget_s: seconds for the call with all its tries, from when its turn has come.
         safe_to_repeat: whether a second try does no harm; by default GET, HEAD and DELETE.
         turn_taken: the caller has waited for its turn with `Road.turn`; the first try takes none.
@@ -65,6 +85,7 @@ class Call:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     params: Mapping[str, str] | None = None
     content: bytes | None = attrs.field(default=None, repr=False)
+    stream: Stream | None = attrs.field(default=None, repr=False)
     budget_s: float = DEFAULT_BUDGET_S
     safe_to_repeat: bool = attrs.field()
     turn_taken: bool = False

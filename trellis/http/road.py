@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 
 import trio
 
-from trellis.errors import AnswerLostError, CloudError, MisconfiguredError, UnreachableError
+from trellis.errors import (
+    AnswerLostError,
+    CloudError,
+    MisconfiguredError,
+    RejectedError,
+    UnreachableError,
+)
 from trellis.http.body import BodyError, read_body
 from trellis.http.buckets import RatePlan
 from trellis.http.counts import CallCount, CallKey
@@ -20,6 +26,7 @@ from trellis.http.retry_after import retry_after
 from trellis.http.wire import (
     NotSentError,
     Progress,
+    UnreadableBodyError,
     UnwritableError,
     UselessHeaderError,
     UselessUrlError,
@@ -142,12 +149,15 @@ class Road:
 
         Tried up to three times where that is safe (`Call.safe_to_repeat`): after a connection
         that failed or broke, and after 429, 502, 503, 504, if the wait fits into the budget.
-        Cancelling it leaves open whether the cloud carried the call out.
+        Cancelling it leaves open whether the cloud carried the call out. A call with a streamed
+        body is tried once, and takes a turn, but no place of those in flight: it lasts, and has a
+        connection of its own.
 
         Raises:
             UnreachableError: certainly not carried out.
             AnswerLostError: sent, and no whole answer came within the budget.
             MisconfiguredError: the cloud answered with a redirect, or the URL cannot be used.
+            RejectedError: the streamed body cannot be read here.
         """
         gate = self._rates.gate(call.service)
         if call.turn_taken:
@@ -155,6 +165,9 @@ class Road:
         elif not gate.enter_at_once(call.verb):
             await gate.enter(call.verb, ahead=call.ahead)
         deadline = trio.current_time() + call.budget_s
+        if call.stream is not None:
+            gate.leave()
+            return await self._try(call, deadline)
         tries = MOST_TRIES if call.safe_to_repeat else 1
         for attempt in range(1, tries + 1):
             outcome: Answer | CloudError
@@ -199,7 +212,7 @@ class Road:
             self._count(call, "lost", began)
             raise
         self._count(call, f"{answer.status // 100}xx", began)
-        if _is_too_fast(answer):
+        if _is_too_fast(answer, streamed=call.stream is not None):
             gate.refused(call.verb, sent_at=began, pause_s=answer.retry_after_s or None)
         else:
             gate.accepted(call.verb, sent_at=began)
@@ -218,6 +231,12 @@ class Road:
         except UselessUrlError as error:
             raise MisconfiguredError(
                 f"the URL cannot be used: {error}", cloud=self.cloud, call=call.name
+            ) from error
+        except UnreadableBodyError as error:
+            raise RejectedError(
+                f"what was to be sent cannot be read here: {error}",
+                cloud=self.cloud,
+                call=call.name,
             ) from error
         except UselessHeaderError:
             raise MisconfiguredError(
@@ -326,13 +345,14 @@ def _words(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _is_too_fast(answer: Answer) -> bool:
+def _is_too_fast(answer: Answer, *, streamed: bool) -> bool:
     """Whether a refusal speaks of the rate of calls."""
     if answer.status == 429:
         return True
-    # A 413 that names no delay, or none, may speak of a quota (nova to Icehouse).
+    # A 413 that names no delay, or none, may speak of a quota (nova to Icehouse); that of a
+    # streamed body of its size.
     return answer.status == 413 and (
-        bool(answer.retry_after_s) or b"quota" not in answer.body[:4096].lower()
+        bool(answer.retry_after_s) or (not streamed and b"quota" not in answer.body[:4096].lower())
     )
 
 

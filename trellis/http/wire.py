@@ -36,6 +36,13 @@ class UnwritableError(WireError):
     """The call could not be written as HTTP; its cause may quote what it dislikes."""
 
 
+class UnreadableBodyError(WireError):
+    """The call's own body could not be read here, or has another size than was said.
+
+    What was sent of it is not the whole, and no cloud takes a part for the whole.
+    """
+
+
 @attrs.define
 class Progress:
     """How far a try has come.

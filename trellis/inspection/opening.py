@@ -157,7 +157,9 @@ async def opened(
             config.region_name or cloud.region_name,
             missing_region="" if profile is None else profile.settings.missing_region,
         )
-        context = ProviderContext(deployment=deployment, session=session, profile=profile)
+        context = ProviderContext(
+            deployment=deployment, session=session, profile=profile, settings=cloud.settings
+        )
         try:
             provider = registration.factory(config, context)
         except TrellisError:

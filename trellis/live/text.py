@@ -8,7 +8,9 @@ STATE_STYLES: Final = {
     "building": "yellow", "pending": "yellow", "requested": "yellow", "starting": "yellow",
     "hold": "magenta", "paused": "magenta", "draining": "magenta", "failed": "red",
     "aborted": "red", "lost": "red", "unavailable": "red", "used": "blue", "deleting": "blue",
-    "ok": "green", "warn": "yellow", "fail": "red",
+    "ok": "green", "warn": "yellow", "fail": "red", "serving": "green", "promoted": "green",
+    "built": "green", "canary": "yellow", "uploading": "yellow", "pinned": "magenta",
+    "withdrawn": "red", "missing": "red",
 }  # fmt: skip
 """Rich's styles, by the state of a node, request or provider, or by a verdict."""
 

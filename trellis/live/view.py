@@ -7,6 +7,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from trellis.live.image_section import image_section
 from trellis.live.lines import Column, Section, fitted, shared_out, table
 from trellis.live.text import STATE_STYLES, duration, one_line, soon, summed
 
@@ -58,9 +59,11 @@ def screen(
     if status is None:
         return [*top, *bottom]
     left = height - len(top) - len(bottom)
+    images = _images(status, width)
     drawn = (
         (_providers(status, width, left), 8),
         (_waiting(status, width), 6),
+        *(((images, 4),) if images.wanted else ()),
         (_slowest(status, width), 4),
         (_labels(status, width), 4),
     )
@@ -284,6 +287,16 @@ def _waiting(status: Status, width: int) -> Section:
         hidden=max(0, requests["waiting"] - len(rows)),
         empty="No request waits.",
     )
+
+
+def _images(status: Status, width: int) -> Section:
+    now = _moment(status["now"])
+
+    def since(at: str | None) -> str:
+        return "" if at is None else duration(now - _moment(at))
+
+    # A daemon of an earlier release does not tell of them.
+    return image_section(status.get("images", []), width, since)
 
 
 def _slowest(status: Status, width: int) -> Section:

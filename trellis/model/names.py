@@ -11,6 +11,12 @@ RequestId = NewType("RequestId", str)
 LeaseId = NewType("LeaseId", str)
 """128 random bits in hexadecimal; whoever knows it may renew and end the lease."""
 
+BuildId = NewType("BuildId", str)
+"""The image's name and a rising number, as ``debian-12-0000000007``."""
+
+UploadId = NewType("UploadId", str)
+"""The build's id and a number that rises with each upload of the image."""
+
 
 NODE_ID_DIGITS: Final = 10
 

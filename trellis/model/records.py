@@ -6,11 +6,15 @@ from typing import Final
 import attrs
 
 from trellis.model.breaker import BreakerRecord
+from trellis.model.image import Build, ImageRecord, Upload
+from trellis.model.image_events import told_of
 from trellis.model.node import Node, NodeState, ResourceKind
 from trellis.model.provider import Lineage, ProviderRecord, StoreMeta
 from trellis.model.request import Lease, NodeRequest
 
-Record = Node | NodeRequest | Lease | ProviderRecord | StoreMeta | Lineage
+Record = (
+    Node | NodeRequest | Lease | ProviderRecord | StoreMeta | Lineage | ImageRecord | Build | Upload
+)
 Key = tuple[str, str]
 """Kind and id of a record."""
 
@@ -21,6 +25,9 @@ KINDS: Final[Mapping[str, type[Record]]] = {
     "provider": ProviderRecord,
     "meta": StoreMeta,
     "lineage": Lineage,
+    "image": ImageRecord,
+    "build": Build,
+    "upload": Upload,
 }
 _KIND_OF: Final = {cls: kind for kind, cls in KINDS.items()}
 _NAMED: Final = (ResourceKind.SERVER, ResourceKind.VOLUME, ResourceKind.FLOATING_IP)
@@ -30,7 +37,7 @@ def key_of(record: Record) -> Key:
     """The key of a record: its kind, and its id or name."""
     kind = _KIND_OF[type(record)]
     match record:
-        case ProviderRecord():
+        case ProviderRecord() | ImageRecord():
             return kind, record.name
         case StoreMeta() | Lineage():
             return kind, "store"
@@ -128,6 +135,14 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
             return Event(
                 id=event_id, at=at, type=f"provider.{step}", subject=subject, why=change.why
             )
+        case ImageRecord() | Build() | Upload():
+            told = told_of(before, after, change.why)
+            if told is None:
+                return None
+            return Event(
+                id=event_id, at=at, type=told.type, subject=subject, about=told.about,
+                why=told.why, data=told.data,
+            )  # fmt: skip
         case _:
             return None
 

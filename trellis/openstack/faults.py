@@ -123,6 +123,18 @@ ANSWERS: Final = (
         service="image",
     ),
     Row(
+        QuotaExceededError,
+        "Swift: 413 of middleware account_quotas and container_quotas, and of too large an object",
+        (413,),
+        service="object-store",
+    ),
+    Row(
+        RetryLaterError,
+        "Swift, middleware ratelimit: 498 Rate Limited",
+        (498,),
+        service="object-store",
+    ),
+    Row(
         RetryLaterError,
         "nova to Mitaka, nova/api/openstack/wsgi.py RateLimitFault; Rackspace faults.rst",
         (413,),
@@ -160,6 +172,13 @@ ANSWERS: Final = (
         _NAMES,
         service="compute",
         remedy=_STALE,
+    ),
+    Row(
+        NotFoundError,
+        "swift/common/swob.py: its 404 is a page, whatever form is asked for",
+        (404,),
+        r"^\(page\) not found the resource could not be found\.?$",
+        service="object-store",
     ),
     Row(
         CloudBrokenError,

@@ -1,4 +1,4 @@
-"""Glance: the images a server can be made from. Reading only; uploads come with image builds."""
+"""Glance: the images a server can be made from. Reading only; `image_write` changes them."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -86,6 +86,8 @@ class Quirks:
         miscounts_use: what the cloud says is used is wrong; only its limits are believed.
         ignores_changes_since: ``changes-since`` is not understood, lists are always full.
         reads_images_through_nova: glance has no version 2; what images there are, nova tells.
+        refused_image_properties: beginnings of names of image properties that are refused: they
+            are left out.
         lacks_neutron: there is no usable network service, whatever the catalog says: networks
             are named by id, there are no floating IPs.
         lacks_security_groups: ``security_groups`` must not be sent.
@@ -138,6 +140,9 @@ class Quirks:
         False, section="2.9", stock="Lists show what changed since a time, deleted servers too."
     )
     reads_images_through_nova: bool = quirk(False, section="4.1", stock="Glance has version 2.")
+    refused_image_properties: tuple[str, ...] = quirk(
+        (), section="4.3", stock="An image may have any property that is not glance's own."
+    )
     lacks_neutron: bool = quirk(
         False, section="1.5", stock="The catalog's network service is neutron, and answers."
     )

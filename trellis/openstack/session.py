@@ -1,5 +1,7 @@
 """Calls to the services of one region, with the account's token."""
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -7,7 +9,7 @@ import attrs
 import msgspec
 
 from trellis.errors import CloudBrokenError, CloudError, MisconfiguredError, UnreachableError
-from trellis.http.message import DEFAULT_BUDGET_S, Answer, Call, Verb
+from trellis.http.message import DEFAULT_BUDGET_S, Answer, Call, Stream, Verb
 from trellis.http.road import Road
 from trellis.openstack import catalog, faults
 from trellis.openstack.auth import Access, Account
@@ -15,6 +17,9 @@ from trellis.openstack.auth import Access, Account
 _NEW_HEADER_SINCE: Final = (2, 27)
 _HARMLESS: Final = frozenset({"GET", "HEAD", "DELETE"})
 """What makes nothing, and finds nothing of another project's."""
+_JSON: Final = "application/json"
+_BYTES: Final = "application/octet-stream"
+_VERSION: Final = re.compile(r"/v\d+(\.\d+)?\Z")
 _LOST_AFTER: Final = 3
 """So many calls in a row that lead nowhere make the catalog doubtful."""
 
@@ -82,6 +87,9 @@ class Session:
         *,
         label: str,
         json: object = None,
+        stream: Stream | None = None,
+        headers: Mapping[str, str] | None = None,
+        version: str = "",
         params: Mapping[str, str] | None = None,
         microversion: str | None = None,
         budget_s: float | None = None,
@@ -100,27 +108,36 @@ class Session:
             path: below the service's endpoint, beginning with ``/``.
             label: template of the path, for counts and messages, as ``/servers/{id}``.
             json: the body, encoded by msgspec; None sends none.
+            stream: the body in place of ``json``, read while it is sent, as
+                ``application/octet-stream``; after a 401 it is opened once more.
+            headers: beside those of each call, or in place of them.
+            version: of the service, as ``v1``, in place of the one at the end of its endpoint.
             microversion: as ``2.79``; sent in the header the service understands.
-            budget_s: seconds for the call with its tries, the login not counted; default 60.
+            budget_s: seconds for the call with its tries, the login not counted; default 60, and
+                for a stream as many as the caller waits.
             turn_taken: the turn was taken before with `turn`.
             ahead: it goes before others of its class that wait, as many wait for its one answer.
 
         Raises:
             CloudError: as `trellis.openstack.faults.error_from` reads the answer, or as the road
-                (UnreachableError, AnswerLostError, MisconfiguredError), the login
+                (UnreachableError, AnswerLostError, MisconfiguredError, RejectedError), the login
                 (AuthError, …) or the catalog (MisconfiguredError) fail.
         """
         content = None if json is None else msgspec.json.encode(json)
+        if budget_s is None:
+            budget_s = DEFAULT_BUDGET_S if stream is None else math.inf
+        kind = _JSON if content is not None else _BYTES if stream is not None else None
         access = await self._account.token()
         call = Call(
             service=service,
             method=method,
-            url=self._url(access, service, path),
+            url=self._url(access, service, path, version),
             path_label=label,
-            headers=self._headers(access, service, microversion, content is not None),
+            headers=self._headers(access, service, microversion, kind, headers),
             params=params,
             content=content,
-            budget_s=DEFAULT_BUDGET_S if budget_s is None else budget_s,
+            stream=stream,
+            budget_s=budget_s,
             turn_taken=turn_taken,
             ahead=ahead,
         )
@@ -128,7 +145,7 @@ class Session:
             answer = await self._road.send(call)
             if answer.status == 401:
                 before, access = access, await self._account.token(stale=access)
-                url = self._url(access, service, path)
+                url = self._url(access, service, path, version)
                 moved = url != call.url or access.project_id != before.project_id
                 if moved and method not in _HARMLESS:
                     raise MisconfiguredError(
@@ -140,7 +157,7 @@ class Session:
                 again = attrs.evolve(
                     call,
                     url=url,
-                    headers=self._headers(access, service, microversion, content is not None),
+                    headers=self._headers(access, service, microversion, kind, headers),
                     turn_taken=False,
                 )
                 answer = await self._road.send(again)
@@ -200,8 +217,11 @@ class Session:
         """
         return self._endpoint(await self._account.token(), service)
 
-    def _url(self, access: Access, service: str, path: str) -> str:
-        return self._endpoint(access, service) + path
+    def _url(self, access: Access, service: str, path: str, version: str) -> str:
+        endpoint = self._endpoint(access, service)
+        if version:
+            endpoint = f"{_VERSION.sub('', endpoint)}/{version}"
+        return endpoint + path
 
     def _endpoint(self, access: Access, service: str) -> str:
         known = self._of(access).endpoints
@@ -224,18 +244,23 @@ class Session:
         return known[service]
 
     def _headers(
-        self, access: Access, service: str, microversion: str | None, with_body: bool
+        self,
+        access: Access,
+        service: str,
+        microversion: str | None,
+        content_type: str | None,
+        more: Mapping[str, str] | None,
     ) -> Mapping[str, str]:
         known = self._of(access).headers
-        kind = (service, microversion, with_body)
+        kind = (service, microversion, content_type)
         if kind not in known:
             headers = {"Accept": "application/json", "X-Auth-Token": access.token}
-            if with_body:
-                headers["Content-Type"] = "application/json"
+            if content_type is not None:
+                headers["Content-Type"] = content_type
             if microversion is not None:
                 headers.update(_microversion(service, microversion))
             known[kind] = headers
-        return known[kind]
+        return {**known[kind], **more} if more else known[kind]
 
     def _of(self, access: Access) -> "_Known":
         if self._known.generation != access.generation:
@@ -249,7 +274,7 @@ class _Known:
 
     generation: int
     endpoints: dict[str, str] = attrs.field(factory=dict)
-    headers: dict[tuple[str, str | None, bool], dict[str, str]] = attrs.field(
+    headers: dict[tuple[str, str | None, str | None], dict[str, str]] = attrs.field(
         factory=dict, repr=False
     )
     home: SessionHome | None = None

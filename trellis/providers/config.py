@@ -1,7 +1,7 @@
 """What the configuration file says of an OpenStack provider, its pools and their labels."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -31,6 +31,13 @@ def _fits_metadata(_instance: object, _field: object, value: Mapping[str, str]) 
             )
         if key.startswith("trellis_"):
             raise ValueError(f"{key!r}: keys that begin with trellis_ are Trellis's own")
+
+
+def _names_a_file(_instance: object, _field: object, value: str | None) -> None:
+    if value is not None and (
+        "{file}" not in value or not value.startswith(("http://", "https://"))
+    ):
+        raise ValueError("must be a URL with {file} in it, as https://builder.example/{file}")
 
 
 @attrs.frozen(kw_only=True)
@@ -131,11 +138,36 @@ class OpenStackProviderConfig(ProviderConfig):
         sweep: what is done about leaks: ``report`` or ``delete``.
         api_timeout: longest time of one call to the cloud, with its tries.
         max_concurrency: most launches at a time; as many as are needed if left out.
+        upload_workers: images uploaded at the same time.
+        image_upload_timeout: longest time of one upload; 0 goes by its size and by how fast
+            uploads went there lately.
+        image_upload: how images are uploaded: ``put``, ``import``, ``web-download`` or ``task``;
+            what the cloud needs if left out.
+        image_format: format of the images; what suits the cloud if left out.
+        image_download_url: for ``web-download``: where the cloud finds the files of
+            ``images-dir``, with ``{file}`` in place of a file's name. Never shown, as it may
+            hold credentials.
+        image_properties: properties of the images uploaded there, over those of the images.
         limits: how fast the cloud's API may be called; learnt from its answers if left out.
     """
 
     pools: tuple[OpenStackPoolConfig, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
     floating_network: str | None = None
+    image_upload: Literal["put", "import", "web-download", "task"] | None = attrs.field(
+        default=None, metadata=NOT_OF_THE_NODE
+    )
+    image_format: str | None = attrs.field(default=None, metadata=NOT_OF_THE_NODE)
+    image_download_url: str | None = attrs.field(
+        default=None, validator=_names_a_file, repr=False, metadata=NOT_OF_THE_NODE
+    )
+    image_properties: Mapping[str, str] = attrs.field(factory=dict, metadata=NOT_OF_THE_NODE)
+
+    def __attrs_post_init__(self) -> None:
+        if self.image_upload == "web-download" and self.image_download_url is None:
+            raise ValueError(
+                "image-upload: web-download needs image-download-url: where the cloud finds the "
+                "files of images-dir, as https://builder.example/images/{file}"
+            )
 
     def find_pool(self, name: str) -> OpenStackPoolConfig | None:
         """The pool of this name, if there is one."""

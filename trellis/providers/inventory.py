@@ -9,7 +9,7 @@ from trellis.errors import MisconfiguredError, NotFoundError, RejectedError
 from trellis.model.node import Shape
 from trellis.model.quota import Resources
 from trellis.openstack.compute import Compute, FlavorRow
-from trellis.openstack.image import Image, ImageRow, newest_active
+from trellis.openstack.image import Image, ImageRow
 from trellis.openstack.network import Network, SecurityGroupRow
 from trellis.openstack.quirks import Quirks, VolumeBoot
 from trellis.providers.config import (
@@ -24,9 +24,6 @@ from trellis.spi.provider import Offer
 
 VOLUME_GIB: Final = 50
 """Size of a volume to boot from, where neither the label nor the cloud has another."""
-IMAGE_DEPLOYMENT: Final = "trellis_deployment"
-IMAGE_NAME: Final = "trellis_image"
-"""Properties of the images that were built and uploaded for a deployment."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,8 +65,8 @@ class Resolver:
     Args:
         select_flavor: the provider's.
         volume_boot: of the region; None where servers boot from their flavor's disk.
-        deployment: an image of ours is looked for by the properties of this deployment.
         lacks_volumes: why the cloud has no block storage; "" if it has, or none is wanted.
+        takes_images: whether images can be uploaded there.
     """
 
     config: OpenStackProviderConfig
@@ -78,14 +75,14 @@ class Resolver:
     image: Image
     network: Network
     facts: NetworkFacts
-    deployment: str
     project_id: str
     select_flavor: SelectFlavor
     volume_boot: VolumeBoot | None = None
     lacks_volumes: str = ""
+    takes_images: bool = True
     missing: dict[tuple[str, str], str] = attrs.field(factory=dict)
     found: dict[tuple[str, str], Resolved] = attrs.field(factory=dict)
-    _images: dict[tuple[str, str], ImageRow | None] = attrs.field(factory=dict)
+    _images: dict[str, ImageRow | None] = attrs.field(factory=dict)
 
     async def run(self) -> None:
         """Fill `found` and `missing`; what is missing costs only its own label.
@@ -139,24 +136,23 @@ class Resolver:
         except (NotFoundError, RejectedError, MisconfiguredError):
             return None
 
-    async def _image(self, label: OpenStackLabelConfig) -> ImageRow:
-        key = ("ours", label.image) if label.image is not None else ("cloud", label.cloud_image)
-        kind, name = key[0], key[1] or ""
-        if (kind, name) not in self._images:
-            self._images[kind, name] = await self._find_image(kind, name)
-        image = self._images[kind, name]
-        if image is None and kind == "ours":
-            raise MissingError(f"image {name!r} has not been uploaded here yet")
+    async def _image(self, label: OpenStackLabelConfig) -> ImageRow | None:
+        """The cloud's own image; None for one that is built here, chosen anew by each launch."""
+        if label.image is not None and not self.takes_images:
+            raise MissingError(
+                f"image {label.image!r} cannot be uploaded there: its image service takes none; "
+                "name a cloud-image instead"
+            )
+        if label.image is not None:
+            return None
+        name = label.cloud_image or ""
+        if name not in self._images:
+            self._images[name] = await self.image.find(name)
+        image = self._images[name]
         if image is None:
             names = [row.name or "" for row in await self.image.images()]
             raise MissingError(f"no active image {name!r}{near(name, names)}")
         return image
-
-    async def _find_image(self, kind: str, name: str) -> ImageRow | None:
-        if kind == "cloud":
-            return await self.image.find(name)
-        wanted = {IMAGE_DEPLOYMENT: self.deployment, IMAGE_NAME: name}
-        return newest_active(await self.image.images(wanted))
 
     # ------------------------------------------------------------------- what it comes down to
 
@@ -205,12 +201,8 @@ class Resolver:
         image = await self._image(label)
         volume_gib = self._volume_gib(label)
         disk_gib = volume_gib or flavor.disk
-        if flavor.ram < image.min_ram or 0 < disk_gib < image.min_disk:
-            disk = f"volume-size {volume_gib}" if volume_gib else f"{flavor.disk}"
-            raise MissingError(
-                f"flavor {flavor.name!r} ({flavor.ram} MiB, {disk} GiB) is too small for "
-                f"image {image.name!r} ({image.min_ram} MiB, {image.min_disk} GiB)"
-            )
+        if image is not None:
+            _check_size(flavor, image, volume_gib)
         if label.key_name and keys is not None and label.key_name not in keys:
             raise MissingError(f"no keypair {label.key_name!r}{near(label.key_name, keys)}")
         networks, floats = place.networks, place.floats
@@ -220,8 +212,8 @@ class Resolver:
         shape = Shape(
             flavor_id=flavor.id,
             flavor_name=flavor.name,
-            image_id=image.id,
-            image_name=image.name or image.id,
+            image_id="" if image is None else image.id,
+            image_name=label.image or "" if image is None else image.name or image.id,
             resources=Resources(
                 instances=1,
                 cores=flavor.vcpus,
@@ -237,6 +229,7 @@ class Resolver:
             pool=pool.name,
             label=label.name,
             shape=shape,
+            image=label.image,
             zones=place.zones,
             login=pool.login(label),
         )
@@ -267,6 +260,16 @@ class Resolver:
             # Nova would make volumes all the same, perhaps, and nobody could delete those it left.
             raise MissingError(f"boot-from-volume needs block storage: {self.lacks_volumes}")
         return label.volume_size or (VOLUME_GIB if usual is None else usual.size_gib)
+
+
+def _check_size(flavor: FlavorRow, image: ImageRow, volume_gib: int) -> None:
+    disk_gib = volume_gib or flavor.disk
+    if flavor.ram < image.min_ram or 0 < disk_gib < image.min_disk:
+        disk = f"volume-size {volume_gib}" if volume_gib else f"{flavor.disk}"
+        raise MissingError(
+            f"flavor {flavor.name!r} ({flavor.ram} MiB, {disk} GiB) is too small for "
+            f"image {image.name!r} ({image.min_ram} MiB, {image.min_disk} GiB)"
+        )
 
 
 def boots_from_volume(label: OpenStackLabelConfig, usual: VolumeBoot | None) -> bool:

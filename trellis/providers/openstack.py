@@ -1,8 +1,8 @@
 """The stock OpenStack provider: the methods of the SPI as calls to nova, neutron and others."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final
 
 import attrs
 import structlog
@@ -25,12 +25,14 @@ from trellis.openstack.image import Image
 from trellis.openstack.network import Network
 from trellis.openstack.nova_images import NovaImages
 from trellis.openstack.quirks import STOCK, Quirks
-from trellis.openstack.session import Session, SessionHome
+from trellis.openstack.session import Session
 from trellis.openstack.volume import BlockStorage
 from trellis.providers.addresses import choose_addresses
 from trellis.providers.config import OpenStackLabelConfig, OpenStackProviderConfig
 from trellis.providers.deletion import delete_port, delete_server, delete_volume
 from trellis.providers.floating import FloatingIps, ports_left_behind
+from trellis.providers.homes import AtHome
+from trellis.providers.images import OpenStackImages, chosen
 from trellis.providers.inventory import Resolved, Resolver, boots_from_volume
 from trellis.providers.limits import read_limits
 from trellis.providers.lookup import choose_flavor
@@ -47,6 +49,7 @@ from trellis.providers.rows import (
 )
 from trellis.providers.spread import TAG_NETWORK, NetworkSpread
 from trellis.providers.volumes import Volumes
+from trellis.spi.image import ImageStore
 from trellis.spi.provider import (
     Capability,
     Gone,
@@ -62,7 +65,6 @@ from trellis.spi.provider import (
 from trellis.spi.registry import ProviderContext
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 MOST_DELETED: Final = 5000
 """So many rows of servers that are gone are remembered, at least."""
@@ -81,9 +83,11 @@ class OpenStackProvider:
         session: the account's road to the region.
         deployment: goes on the tag of everything made.
         quirks: in place of the class's own.
+        settings: of the cloud's entry in ``clouds.yaml``; how images get there is among them.
     """
 
     quirks: Quirks = STOCK
+    images: ImageStore | None
 
     def __init__(
         self,
@@ -92,16 +96,18 @@ class OpenStackProvider:
         deployment: str,
         *,
         quirks: Quirks | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.config, self.deployment = config, deployment
         self.session = session
         if quirks is not None:
             self.quirks = quirks
+        self._place = AtHome(session)
         self.compute = Compute(session, self.quirks.compute_microversion, config.api_timeout)
         self.network = Network(session, config.api_timeout, self.quirks.lacks_quota_details)
         images = NovaImages if self.quirks.reads_images_through_nova else Image
         self.image = images(session, config.api_timeout)
-        self._home: tuple[SessionHome, Home] | None = None
+        self.images = self.image_store(settings or {})
         self._facts: NetworkFacts | None = None
         self._reading = trio.Lock()
         self._found: dict[tuple[str, str], Resolved] | None = None
@@ -132,6 +138,11 @@ class OpenStackProvider:
             capabilities.add(Capability.FLOATING_IPS)
         self.capabilities = frozenset(capabilities)
 
+    def image_store(self, settings: Mapping[str, Any]) -> ImageStore | None:
+        """Where images are uploaded; None would be a cloud that takes none. A hook."""
+        how = chosen(self.config, settings, self.quirks)
+        return OpenStackImages(self.session, how, self._place, self.config.api_timeout)
+
     @property
     def _wants_floating(self) -> bool:
         offered = not self.quirks.gives_public_addresses and not self.quirks.lacks_neutron
@@ -144,11 +155,7 @@ class OpenStackProvider:
 
     async def home(self) -> Home:
         """Project, region and compute endpoint of the present token."""
-        home = await self.session.home()
-        if self._home is None or self._home[0] is not home:
-            ours = Home(project_id=home.project_id, region=home.region, endpoint=home.endpoint)
-            self._home = (home, ours)
-        return self._home[1]
+        return await self._place.home()
 
     # --------------------------------------------------------------------- what there is
 
@@ -165,11 +172,11 @@ class OpenStackProvider:
             image=self.image,
             network=self.network,
             facts=facts,
-            deployment=self.deployment,
             project_id=home.project_id,
             select_flavor=self.select_flavor,
             volume_boot=self._volume_boot,
             lacks_volumes=self.volumes.lacking,
+            takes_images=self.images is not None,
         )
         await resolver.run()
         self._found = resolver.found
@@ -292,6 +299,13 @@ class OpenStackProvider:
                 cloud=self.session.cloud,
                 call="POST compute /servers",
             )
+        if not intent.shape.image_id:
+            raise StaleOfferError(
+                f"image {intent.shape.image_name!r} has no upload here that a server could be "
+                "made from",
+                cloud=self.session.cloud,
+                call="POST compute /servers",
+            )
         return found
 
     def server_request(self, intent: LaunchIntent, resolved: Resolved) -> ServerRequest:
@@ -344,7 +358,7 @@ class OpenStackProvider:
         """Look at one server; a 404 is GONE only if the project stayed the same meanwhile."""
         facts = await self._network_facts()
         try:
-            row = await self._at_home(lambda: self.compute.server(external_id))
+            row = await self._place.call(lambda: self.compute.server(external_id))
         except NotFoundError:
             self._server_gone(external_id)
             return Instance(external_id=external_id, name="", state=InstanceState.GONE)
@@ -498,15 +512,17 @@ class OpenStackProvider:
         external_id = resource.external_id
         match resource.kind:
             case ResourceKind.SERVER if external_id is not None:
-                return await self._at_home(lambda: self._delete_server(external_id))
+                return await self._place.call(lambda: self._delete_server(external_id))
             case ResourceKind.FLOATING_IP if external_id is not None:
-                return await self._at_home(lambda: self._floating.delete(external_id))
+                return await self._place.call(lambda: self._floating.delete(external_id))
             case ResourceKind.FLOATING_IP:
-                return await self._at_home(lambda: self._delete_floating_of(tag))
+                return await self._place.call(lambda: self._delete_floating_of(tag))
             case ResourceKind.PORT if external_id is not None:
-                return await self._at_home(lambda: delete_port(self.network, external_id))
+                return await self._place.call(lambda: delete_port(self.network, external_id))
             case ResourceKind.VOLUME if external_id is not None:
-                return await self._at_home(lambda: delete_volume(self.volumes.storage, external_id))
+                return await self._place.call(
+                    lambda: delete_volume(self.volumes.storage, external_id)
+                )
             case _:
                 raise RejectedError(
                     f"there is no way to delete a {resource.kind.value} without its id"
@@ -530,33 +546,10 @@ class OpenStackProvider:
         owners = await self._owners()
         return await self._floating.delete_of(tag, [id for id in owners if owners[id] == tag])
 
-    async def _at_home(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make calls whose *not found* counts only if the project stayed the same meanwhile.
-
-        Raises:
-            MisconfiguredError: the token leads to another project or endpoint now.
-        """
-        before = await self.home()
-        try:
-            answer = await call()
-        except NotFoundError as error:
-            missing = error
-        else:
-            await self._check_home(before)
-            return answer
-        await self._check_home(before)
-        raise missing
-
-    async def _check_home(self, before: Home) -> None:
-        if (now := await self.home()) != before:
-            raise MisconfiguredError(
-                f"project changed: {before.project_id} at {before.endpoint} became "
-                f"{now.project_id} at {now.endpoint}; what is not found there is not gone",
-                cloud=self.session.cloud,
-            )
-
 
 def make_provider(config: OpenStackProviderConfig, context: ProviderContext) -> OpenStackProvider:
     """Make the stock provider of a configuration, with the quirks of its type; does no I/O."""
     quirks = None if context.profile is None else context.profile.settings
-    return OpenStackProvider(config, context.session, context.deployment, quirks=quirks)
+    return OpenStackProvider(
+        config, context.session, context.deployment, quirks=quirks, settings=context.settings
+    )

@@ -39,7 +39,13 @@ def register_profile(
         raise PluginError(f"profile {profile.name!r} cannot be used: {'; '.join(faults)}")
 
     def make(config: OpenStackProviderConfig, context: ProviderContext) -> OpenStackProvider:
-        return provider(config, context.session, context.deployment, quirks=profile.settings)
+        return provider(
+            config,
+            context.session,
+            context.deployment,
+            quirks=profile.settings,
+            settings=context.settings,
+        )
 
     name = "".join(part.capitalize() for part in profile.name.split("-"))
     configuration = with_defaults(OpenStackProviderConfig, f"{name}Config", profile.defaults)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from trellis.model.names import NodeId
+from trellis.model.names import NodeId, UploadId
 from trellis.model.node import Node
 from trellis.model.request import Declined, NodeRequest
 from trellis.scheduler.snapshot import QueueShape
@@ -13,7 +13,11 @@ from trellis.spi.provider import Offer
 
 @attrs.frozen(kw_only=True)
 class Launch:
-    """Make a node; for a slot of a request, or to be kept ready."""
+    """Make a node; for a slot of a request, to be kept ready, or to try an image.
+
+    Attributes:
+        upload: the very upload it boots from; None leaves that to whoever makes the node.
+    """
 
     provider: str
     offer: Offer
@@ -21,6 +25,7 @@ class Launch:
     slot: int | None
     replaces: NodeId | None
     reason: str
+    upload: UploadId | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +96,7 @@ class Recheck:
 
 @attrs.frozen(kw_only=True)
 class Warm:
-    """Launch a node to be kept ready."""
+    """Launch a node that is nobody's yet: to be kept ready, or to try an image."""
 
     launch: Launch
 

@@ -35,6 +35,7 @@ from trellis.scheduler.placement import (
     size_of,
 )
 from trellis.scheduler.preference import Preference
+from trellis.scheduler.probes import send_probes
 from trellis.scheduler.ready import keep_ready
 from trellis.scheduler.room import Room
 from trellis.scheduler.snapshot import (
@@ -68,6 +69,7 @@ def plan(snapshot: Snapshot, memory: Memory | None = None) -> Plan:
     preference = Preference(snapshot, room)
     waits = _serve_queues(snapshot, room, preference, decisions)
     decisions.extend(keep_ready(snapshot, room, preference))
+    decisions.extend(send_probes(snapshot, room))
     decisions.extend(Retire(node=node, reason="its request is gone") for node in snapshot.orphans)
     return Plan(decisions=tuple(decisions), waits=waits, unserved=room.unserved or len(waits) > 0)
 

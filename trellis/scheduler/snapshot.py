@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from trellis.model.names import NodeId, RequestId
+from trellis.model.names import NodeId, RequestId, UploadId
 from trellis.model.node import Node
 from trellis.model.quota import Limits, Resources
 from trellis.model.request import NodeRequest
@@ -186,6 +186,20 @@ class PendingView:
 
 
 @attrs.frozen(kw_only=True)
+class Probe:
+    """A launch that is wanted to try an upload of an image; nobody waits for its node.
+
+    Attributes:
+        offers: any of which will do, with that upload's image, the best first.
+    """
+
+    provider: str
+    upload: UploadId
+    offers: Sequence[Offer]
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class Snapshot:
     """The world at one moment.
 
@@ -205,6 +219,7 @@ class Snapshot:
         label_freeing: how many of those are being deleted.
         tracks: how launches have ended lately, by provider and label.
         tracked_s: so long is lately.
+        probes: launches that are wanted to try images.
     """
 
     now: float
@@ -226,6 +241,7 @@ class Snapshot:
     label_freeing: Mapping[str, int] = attrs.field(factory=dict)
     tracks: Mapping[tuple[str, str], Track] = attrs.field(factory=dict)
     tracked_s: float = 900.0
+    probes: Sequence[Probe] = ()
     starve_after_s: float = 600.0
     recheck_after_s: float = 600.0
 

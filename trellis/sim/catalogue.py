@@ -359,6 +359,82 @@ CLOUD: Final = (
 )
 """In the cloud itself: servers, lists, quota, networks, volumes, images."""
 
+IMAGES: Final = (
+    KnownFault(
+        "image-create-lost",
+        "A create of an image, or of a task, is carried out, and its answer never comes.",
+        "quirks.md §4.1: time-outs leak images",
+    ),
+    KnownFault(
+        "image-stuck-queued",
+        "An upload is answered well, and the image stays queued for ever.",
+        "glance, an API process that ended",
+    ),
+    KnownFault(
+        "image-stuck-saving",
+        "An upload is answered well, or breaks, and the image stays saving for ever.",
+        "glance, an API process that ended",
+    ),
+    KnownFault(
+        "upload-dropped",
+        "The connection of an upload breaks at a share of its body.",
+        "quirks.md §4.5",
+    ),
+    KnownFault(
+        "upload-hangs",
+        "From a share of its body on nothing of an upload is taken, and nothing is answered.",
+        "quirks.md §4.5, OVH 2016",
+    ),
+    KnownFault(
+        "image-corrupted",
+        "What is stored of an upload has other checksums than what was sent.",
+        "glance, os_hash_value",
+    ),
+    KnownFault(
+        "image-quota-full",
+        "There is no room for an image: a create, or an upload, is answered 413.",
+        "glance, image_count_total",
+    ),
+    KnownFault(
+        "import-fails",
+        "An import ends with the image queued again.",
+        "glance, os_glance_failed_import",
+    ),
+    KnownFault(
+        "task-fails-once",
+        "A task fails with 396, and another one for the same object does not.",
+        "quirks.md §4.1",
+    ),
+    KnownFault(
+        "task-fails",
+        "A task fails with 396, and so does every other one.",
+        "quirks.md §4.1; Rackspace classic, Import errors",
+    ),
+    KnownFault("task-hangs", "A task is processing for ever.", "quirks.md §4.5"),
+    KnownFault(
+        "object-lost",
+        "An object of the file store vanishes soon after it is there.",
+        "swift, eventual consistency",
+    ),
+    KnownFault(
+        "image-deleted-by-person",
+        "Somebody deletes an image of ours by hand.",
+        "nodepool.md §4",
+    ),
+    KnownFault("image-list-lag-s", "Lists of images show the past.", "quirks.md §4.1"),
+    KnownFault(
+        "image-undeletable",
+        "A delete of an image is answered 409 for a while.",
+        "glance, InUseByStore",
+    ),
+    KnownFault(
+        "bad-image",
+        "A server of a bad image never answers, or ends in ERROR.",
+        "quirks.md §4.2, formats that never boot",
+    ),
+)
+"""Images that the account makes: uploads, imports, tasks, lists, and servers of bad ones."""
+
 HOST: Final = (
     KnownFault(
         "clock-jump",
@@ -423,4 +499,4 @@ HOST: Final = (
 )
 """On our side: clock, disk, store, configuration, credentials, kills."""
 
-CATALOGUE: Final = {fault.name: fault for fault in (*ROAD, *CLOUD, *HOST)}
+CATALOGUE: Final = {fault.name: fault for fault in (*ROAD, *CLOUD, *IMAGES, *HOST)}

@@ -15,7 +15,12 @@ STOCK: Final = "openstack"
 
 
 def types_of(configuration: str) -> ProviderRegistry:
-    """The provider types that a configuration is read with.
+    """The provider types that a configuration is read with; see `plugins_of`."""
+    return plugins_of(configuration).providers
+
+
+def plugins_of(configuration: str) -> PluginHost:
+    """What registers the types that a configuration is read with.
 
     Those that come with Trellis, if they are all it names: nothing is imported then. Else those
     of all installed plugins too (but for what ``TRELLIS_DISABLED_PLUGINS`` names).
@@ -23,17 +28,20 @@ def types_of(configuration: str) -> ProviderRegistry:
     Args:
         configuration: text of a ``trellis.yaml``; what cannot be read names no types.
     """
-    built_in = PluginHost(built_in_plugins()).providers
-    if all(built_in.get(name) is not None for name in _named(configuration)):
+    built_in = PluginHost(built_in_plugins())
+    providers, builders = _named(configuration, "providers"), _named(configuration, "images")
+    if all(built_in.providers.get(name) is not None for name in providers) and all(
+        built_in.image_builders.get(name) is not None for name in builders
+    ):
         return built_in
-    return load_plugins().providers
+    return load_plugins()
 
 
-def _named(configuration: str) -> set[str]:
+def _named(configuration: str, section: str) -> set[str]:
     try:
-        document = yaml.safe_load(configuration)
-        return {str(provider["type"]) for provider in document["providers"]}
-    except (yaml.YAMLError, TypeError, KeyError):
+        rows = yaml.safe_load(configuration).get(section) or ()
+        return {str(row["type"]) for row in rows if "type" in row}
+    except (yaml.YAMLError, TypeError, AttributeError):
         return set()  # whoever reads it all says what is wrong with it
 
 

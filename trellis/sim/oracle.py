@@ -55,11 +55,16 @@ def judge(
     transcripts: Sequence[Transcript],
     *,
     reported: Container[str] = (),
+    claimed: Container[str] = (),
+    files: Sequence[str] = (),
 ) -> tuple[Violation, ...]:
     """Hold what happened against the promises; to be called when the clouds had time to settle.
 
     Args:
         reported: ids of what the daemon reports as leaks, to whoever asks.
+        claimed: ids of the images, and objects, that a record of the daemon's accounts for: they
+            outlive demand.
+        files: of images that are still on the daemon's host, where none are wanted any more.
     """
     return (
         *_single_use(transcripts),
@@ -68,6 +73,8 @@ def judge(
         *_made_once(clouds),
         *_none_wasted(scenario, clouds, transcripts),
         *_nothing_left(clouds, reported),
+        *_no_image_unclaimed(clouds, claimed),
+        *(Violation(promise="P2", story=f"the file {path} is left behind") for path in files),
         *_seen_twice(clouds),
         *_strangers_unharmed(clouds),
         *_inside_quota(clouds),
@@ -201,6 +208,25 @@ def _nothing_left(clouds: Mapping[str, SimCloud], reported: Container[str]) -> l
                 if thing.who == ours and not nobodys:
                     story = f"{name} still has {kind} {thing.id} {thing.description}"
                     found.append(Violation(promise="P2", story=story, about=(thing.id,)))
+    return found
+
+
+def _no_image_unclaimed(clouds: Mapping[str, SimCloud], claimed: Container[str]) -> list[Violation]:
+    """P2: an image of ours, or a file on its way to be one, is there for a record's sake."""
+    found = []
+    for name, cloud in clouds.items():
+        ours = cloud.spec.credentials.username
+        for image in cloud.images():
+            if image.who == ours and image.id not in claimed:
+                story = (
+                    f"{name} still has image {image.id} {image.name} ({image.status}), made at "
+                    f"{image.created_at:.1f}, and no record claims it"
+                )
+                found.append(Violation(promise="P2", story=story, about=(image.id, image.name)))
+        for thing in cloud.objects():
+            if thing.who == ours and thing.id not in claimed:
+                story = f"{name} still has object {thing.id}, and no record claims it"
+                found.append(Violation(promise="P2", story=story, about=(thing.id,)))
     return found
 
 

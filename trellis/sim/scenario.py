@@ -8,6 +8,7 @@ import attrs
 from trellis.sim.cloud.spec import (
     CloudSpec,
     Faults,
+    FaultWindow,
     Latency,
     Lognormal,
     Quota,
@@ -231,4 +232,99 @@ def calm() -> Scenario:
     )
 
 
-SCENARIOS: Final = {"rough": rough, "calm": calm}
+_IMAGE_TROUBLE: Final = Faults(
+    boot_error=0.01,
+    no_ssh=0.005,
+    list_lag_s=2.0,
+    image_create_lost=0.2,
+    image_stuck_queued=0.06,
+    image_stuck_saving=0.06,
+    upload_dropped=0.15,
+    upload_dropped_at=(0.3, 0.95),
+    upload_hangs=0.06,
+    image_corrupted=0.1,
+    import_fails=0.2,
+    image_deleted_by_person=0.1,
+    image_list_lag_s=5.0,
+    image_undeletable=0.2,
+    image_undeletable_s=200.0,
+    bad_image=1.0,
+    bad_image_error=0.5,
+    bad_images=("trellis_build=*3", "trellis_build=*6"),
+)
+
+_IMAGES: Final = """
+deployment: sim
+labels:
+  - {name: small, min-ready: 2}
+  - {name: large}
+images:
+  - name: base
+    type: simulated
+    takes: 40
+    fails: 0.15
+    rebuild-age: 120
+    build-timeout: 300
+    canary-share: 0.2
+    canary-nodes: 3
+    canary-quiet: 150
+providers:
+  - name: alpha
+    type: openstack
+    cloud: alpha
+    region-name: RegionOne
+    sweep: delete
+    image-format: raw
+    image-upload-timeout: 60
+    pools: &pools
+      - name: main
+        max-servers: 60
+        networks: [public]
+        labels:
+          - {name: small, image: base, flavor-name: ci-1c-1g}
+          - {name: large, cloud-image: tiny, flavor-name: ci-2c-4g}
+  - name: beta
+    type: openstack
+    cloud: beta
+    region-name: RegionOne
+    sweep: delete
+    image-upload-timeout: 60
+    pools: *pools
+  - name: gamma
+    type: openstack
+    cloud: gamma
+    region-name: RegionOne
+    sweep: delete
+    image-upload: import
+    image-upload-timeout: 60
+    pools: *pools
+"""
+
+
+def images() -> Scenario:
+    """Three clouds that get their image from here, with every fault of images, bad builds, kills.
+
+    Each third and sixth build is bad: what boots from it never answers, or ends in ERROR.
+    """
+    end = 12 * MINUTE
+    return Scenario(
+        name="images",
+        clouds=tuple(
+            CloudSpec(
+                name=name,
+                number=number,
+                networks=direct_networks(),
+                quota=Quota(instances=60, cores=120, ram_mib=400_000),
+                fault_windows=(FaultWindow(start=0.0, end=end, faults=_IMAGE_TROUBLE),),
+                image_import=Lognormal(10.0, 30.0),
+            )
+            for number, name in enumerate(("alpha", "beta", "gamma"))
+        ),
+        configuration=_IMAGES,
+        demand=DemandSpec(requests=400, every_s=2.0, use=Lognormal(20.0, 60.0)),
+        kills=12,
+        faults_end=end,
+    )
+
+
+SCENARIOS: Final = {"rough": rough, "calm": calm, "images": images}

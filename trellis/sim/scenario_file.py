@@ -18,7 +18,7 @@ from trellis.errors import ConfigError
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.demand import DemandSpec, between
 from trellis.sim.demand_file import load_arrivals
-from trellis.sim.entries import types_of
+from trellis.sim.entries import plugins_of
 from trellis.sim.host import HostFaults
 from trellis.sim.only import Only
 from trellis.sim.prices import Prices
@@ -292,7 +292,10 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
     if isinstance(settings, Mapping):
         where: KeyPath = ("configuration",)
         text = yaml.safe_dump(plain(settings), sort_keys=False)
-        faults += faults_within(settings, types_of(text), folder=path.parent, path=where)
+        plugins = plugins_of(text)
+        faults += faults_within(
+            settings, plugins.providers, plugins.image_builders, folder=path.parent, path=where
+        )
         faults += _reference_faults(tree, settings, where)
         return text
     if isinstance(settings, Scalar) and isinstance(settings.value, str):
@@ -302,7 +305,8 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
             faults.append(Fault(settings.mark, ("configuration",), message))
             return None
         try:
-            load(named, types_of(named.read_text(encoding="utf-8-sig", errors="replace")))
+            plugins = plugins_of(named.read_text(encoding="utf-8-sig", errors="replace"))
+            load(named, plugins.providers, plugins.image_builders)
         except ConfigError as error:
             raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
         other, _ = read_tree(named)

@@ -26,10 +26,11 @@ from trellis.sim.changes import altered
 from trellis.sim.clock import VirtualClock
 from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import What
-from trellis.sim.cloud.truth import LooseView, ServerView
+from trellis.sim.cloud.truth import ImageView, LooseView, ServerView
 from trellis.sim.door import Door
 from trellis.sim.entries import cloud_config, types_of
 from trellis.sim.host import Host
+from trellis.sim.image_story import SimulatedDisk, SimulatedGround, simulated_builders
 from trellis.sim.mortal import Mortal, MortalLog, living
 from trellis.sim.only import Only
 from trellis.sim.oracle import Violation, judge
@@ -147,6 +148,7 @@ class _Run:
         self._scenario, self._seed = scenario, seed
         self._only = scenario.only or Only()
         self._registry = types_of(scenario.configuration)
+        self._disk = SimulatedDisk()
         self._original = self._configuration = self._read_configuration()
         self._changed = trio.Event()
         self._clouds: dict[str, SimCloud] = {}
@@ -182,9 +184,9 @@ class _Run:
 
     def _read_configuration(self) -> Configuration:
         text = self._scenario.configuration
-        return parse(
-            text, self._registry, file=f"scenario {self._scenario.name}", folder=Path()
-        ).configuration
+        builders = simulated_builders(self._disk, Random(0))
+        file = f"scenario {self._scenario.name}"
+        return parse(text, self._registry, builders, file=file, folder=Path()).configuration
 
     def _chance(self, purpose: str) -> Random:
         return _chance(self._seed, purpose)
@@ -217,15 +219,18 @@ class _Run:
         )
 
     async def _stop_demand(self) -> None:
-        """Nobody wants ready nodes any more: the daemon goes on with none configured.
+        """Nobody wants ready nodes or images any more: the daemon goes on with none configured.
 
         Where none were configured it is left alone: a restart forgets many a mistake.
         """
-        if not any(x.min_ready for x in self._configuration.labels):
+        wanted = any(x.min_ready for x in self._configuration.labels)
+        if not wanted and not self._configuration.images:
             return
         labels = tuple(attrs.evolve(x, min_ready=0) for x in self._configuration.labels)
         # The first one too: at this very moment it may be the one to come back to.
-        self._original = self._configuration = attrs.evolve(self._original, labels=labels)
+        self._original = self._configuration = attrs.evolve(
+            self._original, labels=labels, images=()
+        )
         if self._mortal is not None:
             self._restarted = self._mortal
             self._mortal.kill()
@@ -291,7 +296,10 @@ class _Run:
             random=chance,
             connect=connector(self._clouds.values()),
             transport=mortal.transports(self._clouds),
+            image_source=self._disk.source,
         )
+        of_builds = self._chance(f"builds from {trio.current_time()} on")
+        builders = simulated_builders(self._disk, of_builds, lambda: mortal.alive)
         accounts = Accounts(
             read=self._read_cloud,
             registry=self._registry,
@@ -300,7 +308,12 @@ class _Run:
         )
         try:
             async with run_core(
-                self._configuration, world=world, record_log=mortal.log, accounts=accounts
+                self._configuration,
+                world=world,
+                record_log=mortal.log,
+                accounts=accounts,
+                builders=builders,
+                build_ground=SimulatedGround(self._disk),
             ) as core:
                 self._door.open(core)
                 async with trio.open_nursery() as nursery:
@@ -445,7 +458,13 @@ class _Run:
             t.fulfilled_at - t.filed_at for t in transcripts if t.fulfilled_at is not None
         )
         violations = (
-            *judge(self._scenario, self._clouds, transcripts, reported=self._reported),
+            *judge(
+                self._scenario,
+                self._clouds,
+                transcripts,
+                reported=self._reported,
+                files=tuple(self._disk.files),
+            ),
             *self._alarms,
         )
         return Outcome(
@@ -497,8 +516,9 @@ class _Run:
 
 def _holds_ours(cloud: SimCloud) -> bool:
     """Whether a cloud has anything left that can be known to be the account's."""
-    things: tuple[ServerView | LooseView, ...]
+    things: tuple[ServerView | ImageView | LooseView, ...]
     things = (*cloud.servers(), *cloud.floating_ips(), *cloud.ports(), *cloud.volumes())
+    things = (*things, *cloud.images(), *cloud.objects())
     ours, nobodys = cloud.spec.credentials.username, cloud.ledger.unattributable
     return any(thing.who == ours and thing.id not in nobodys for thing in things)
 

@@ -8,6 +8,7 @@ with ``repr=False`` is a secret: it is never shown. The ``Attributes:`` of the c
 are the reference documentation of its keys.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NewType, Protocol, Self, TypeVar
 
@@ -17,6 +18,8 @@ from trellis.model.node import Login
 
 Seconds = NewType("Seconds", float)
 """A duration. In the file ``90``, ``90s``, ``8h`` or ``1h30m``."""
+
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 NOT_OF_THE_NODE: Final = {"makes_node": False}
 """Metadata of a field that may change without making nodes any different: limits, time-outs."""
@@ -67,6 +70,15 @@ def not_empty(_instance: object, _field: object, value: str) -> None:
     """Refuse an empty text, or one of white space only."""
     if not value.strip():
         raise ValueError("must not be empty")
+
+
+def file_name(_instance: object, _field: object, value: str) -> None:
+    """Refuse a name that files cannot be called by."""
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError(
+            f"{value[:60]!r} cannot be the name of files: at most 100 letters, digits, dots, "
+            "dashes and underscores, the first of them a letter or digit"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +165,99 @@ class PoolConfig:
         )
 
 
+DEFAULT_BUILDER: Final = "diskimage-builder"
+APPENDED: Final = "appended"
+MERGED: Final = "merged"
+OWN: Final = "own"
+"""How a field of an image is inherited from its parent: the parent's list goes before, the
+parent's mapping lies under, or not at all; all others take the parent's value if left out."""
+
+
+@attrs.frozen(kw_only=True)
+class ImageConfig:
+    """An image that is built here and uploaded to every provider whose labels name it.
+
+    A builder's own keys stand in a class that derives from this one. What a field's metadata
+    calls ``inherit`` is how it is taken from the parent.
+
+    Attributes:
+        name: the image.
+        type: kind of its builder, as a plugin registers it (``trellis plugin list``).
+        parent: another image, whose keys it takes where it has none of its own.
+        abstract: true makes it a parent only, never built itself.
+        formats: formats to build besides those that its providers need.
+        rebuild_age: it is built anew when older than this; 0 rebuilds it only when asked to.
+        build_timeout: longest time of one build.
+        pause: true stops builds of it.
+        metadata: properties of the uploaded image.
+        visibility: of the uploaded image: ``private``, ``shared``, ``community`` or ``public``;
+            the cloud's own choice if left out.
+        keep_builds: so many ready builds are kept, the newest ones.
+        keep_uploads: so many good uploads are kept at each provider, the newest ones.
+        keep_formats: formats whose files stay here; those of the others are deleted once every
+            provider has them, if ``delete-after-upload`` says so.
+        delete_after_upload: whether files are deleted here once every provider has them.
+        post_upload_hook: a command that is run after each upload, with the provider's name, the
+            image's id in the cloud and the file's path as its arguments.
+        canary_share: share of launches that a new upload serves until it is promoted; 0 promotes
+            it at once.
+        canary_nodes: so many of its nodes have to become ready for that.
+        canary_quiet: where that takes longer than this, nodes are launched for it.
+        username: user to log in as on its nodes.
+        python_path: Python on its nodes, for Ansible.
+        shell_type: shell on its nodes, for Ansible.
+        connection_type: how its nodes are reached.
+        connection_port: port at which its nodes are reached.
+    """
+
+    name: str = attrs.field(validator=(not_empty, file_name))
+    type: str = attrs.field(default=DEFAULT_BUILDER, metadata=NOT_OF_THE_NODE)
+    parent: str | None = attrs.field(default=None, metadata={"inherit": OWN})
+    abstract: bool = attrs.field(default=False, metadata={"inherit": OWN})
+    formats: tuple[str, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    rebuild_age: Seconds = attrs.field(
+        default=Seconds(86_400), validator=at_least(0), metadata=NOT_OF_THE_NODE
+    )
+    build_timeout: Seconds = attrs.field(
+        default=Seconds(28_800), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    pause: bool = attrs.field(default=False, metadata={**NOT_OF_THE_NODE, "inherit": OWN})
+    metadata: Mapping[str, str] = attrs.field(
+        factory=dict, metadata={**NOT_OF_THE_NODE, "inherit": OWN}
+    )
+    visibility: Literal["private", "shared", "community", "public"] | None = attrs.field(
+        default=None, metadata=NOT_OF_THE_NODE
+    )
+    keep_builds: int = attrs.field(default=2, validator=at_least(1), metadata=NOT_OF_THE_NODE)
+    keep_uploads: int = attrs.field(default=2, validator=at_least(1), metadata=NOT_OF_THE_NODE)
+    keep_formats: tuple[str, ...] = attrs.field(default=(), metadata=NOT_OF_THE_NODE)
+    delete_after_upload: bool = attrs.field(default=False, metadata=NOT_OF_THE_NODE)
+    post_upload_hook: str | None = attrs.field(default=None, metadata=NOT_OF_THE_NODE)
+    canary_share: float = attrs.field(
+        default=0.05, validator=(at_least(0), at_most(1)), metadata=NOT_OF_THE_NODE
+    )
+    canary_nodes: int = attrs.field(default=5, validator=at_least(1), metadata=NOT_OF_THE_NODE)
+    canary_quiet: Seconds = attrs.field(
+        default=Seconds(7200), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    username: str = "zuul"
+    python_path: str = "auto"
+    shell_type: str | None = None
+    connection_type: str = "ssh"
+    connection_port: int = attrs.field(default=22, validator=(at_least(1), at_most(65535)))
+
+    @property
+    def login(self) -> Login:
+        """How to log in to its nodes."""
+        return Login(
+            connection_type=self.connection_type,
+            connection_port=self.connection_port,
+            username=self.username,
+            python_path=self.python_path,
+            shell_type=self.shell_type,
+        )
+
+
 @attrs.frozen(kw_only=True)
 class ApiLimits:
     """How fast the cloud's API may be called; shared by all providers of one account.
@@ -190,6 +295,9 @@ class ProviderConfig:
         sweep: what is done about leaks: ``report`` or ``delete``.
         api_timeout: longest time of one call to the cloud, with its tries.
         max_concurrency: most launches at a time; as many as are needed if left out.
+        upload_workers: images uploaded at the same time.
+        image_upload_timeout: longest time of one upload; 0 goes by its size and by how fast
+            uploads went there lately.
         limits: how fast the cloud's API may be called; learnt from its answers if left out.
     """
 
@@ -216,6 +324,10 @@ class ProviderConfig:
     )
     max_concurrency: int | None = attrs.field(
         default=None, validator=at_least(1), metadata=NOT_OF_THE_NODE
+    )
+    upload_workers: int = attrs.field(default=1, validator=at_least(1), metadata=NOT_OF_THE_NODE)
+    image_upload_timeout: Seconds = attrs.field(
+        default=Seconds(0), validator=at_least(0), metadata=NOT_OF_THE_NODE
     )
     limits: ApiLimits = attrs.field(factory=ApiLimits, metadata=NOT_OF_THE_NODE)
 

@@ -9,7 +9,7 @@ what its one call may have made, which `find` finds again by its tag.
 import enum
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
@@ -17,6 +17,9 @@ from trellis.errors import CloudError
 from trellis.model.names import NODE_ID_DIGITS, NodeId
 from trellis.model.node import Addresses, Home, Login, Resource, ResourceKind, Shape
 from trellis.model.quota import QuotaReading
+
+if TYPE_CHECKING:
+    from trellis.spi.image import ImageStore
 
 SPI_VERSION: Final = 1
 
@@ -140,11 +143,14 @@ class Offer:
 
     Attributes:
         zones: availability zones to choose from; empty means: name none.
+        image: the image that is built here and whose upload the core chooses for each launch;
+            the shape has none then. None where the shape names an image of the cloud.
     """
 
     pool: str
     label: str
     shape: Shape
+    image: str | None = None
     zones: tuple[str, ...] = ()
     login: Login = attrs.field(factory=Login)
 
@@ -191,9 +197,14 @@ class Gone(enum.Enum):
 
 
 class Provider(Protocol):
-    """One region of one account, in the core's words."""
+    """One region of one account, in the core's words.
+
+    Attributes:
+        images: where it keeps images; None where none can be uploaded.
+    """
 
     capabilities: frozenset[Capability]
+    images: "ImageStore | None"
 
     def open(self) -> AbstractAsyncContextManager[None]:
         """Hold what the provider needs while it runs (its account's login is not its own)."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import attrs
 
 from trellis.errors import PluginError
-from trellis.spi.config import ProviderConfig
+from trellis.spi.config import ImageConfig, ProviderConfig
 from trellis.spi.demand import DemandSource
+from trellis.spi.image import ImageBuilder
 from trellis.spi.provider import Provider
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class ProviderContext:
         deployment: goes on the tag of everything it makes.
         session: the account's authenticated road to its cloud.
         profile: what the type was registered with; None is a stock cloud.
+        settings: of the cloud's entry in clouds.yaml, as ``image_format``.
     """
 
     deployment: str
     session: "Session"
     profile: "CloudProfile | None" = None
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 ProviderFactory = Callable[[Any, ProviderContext], Provider]
@@ -44,8 +47,8 @@ ProviderFactory = Callable[[Any, ProviderContext], Provider]
 DemandSourceFactory = Callable[[Any], DemandSource]
 """Makes a demand source of a configuration (of the class registered with it); does no I/O."""
 
-ImageBuilderFactory = Callable[[Any], object]
-"""Makes an image builder of a configuration (of the class registered with it)."""
+ImageBuilderFactory = Callable[[Any], ImageBuilder]
+"""Makes the builder of an image of its configuration (of the class registered with it); no I/O."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -219,6 +222,10 @@ class DemandSourceRegistry(Registry[DemandSourceFactory]):
 
 
 class ImageBuilderRegistry(Registry[ImageBuilderFactory]):
-    """The types of image builder; `add(type, factory, configuration_class)`."""
+    """The types of image builder; `add(type, factory, configuration_class)`.
+
+    The configuration class derives from `ImageConfig`.
+    """
 
     what = "image builder type"
+    base = ImageConfig

@@ -145,7 +145,13 @@ class QuirkStories:
         """Where the type is registered, with this profile and this class."""
 
         def make(config: OpenStackProviderConfig, context: ProviderContext) -> OpenStackProvider:
-            return provider(config, context.session, context.deployment, quirks=profile.settings)
+            return provider(
+                config,
+                context.session,
+                context.deployment,
+                quirks=profile.settings,
+                settings=context.settings,
+            )
 
         types = ProviderRegistry()
         configuration = with_defaults(self._configuration, "Config", profile.defaults)

@@ -93,6 +93,15 @@ class NodeAnswer(Struct, frozen=True, kw_only=True):
         str | None, Meta(description="The request it is launched or reserved for, or serves.")
     ]
     lost: Annotated[bool, Meta(description="It died under its lease.")]
+    image: Annotated[str, Meta(description="Name of the image it boots from, in the cloud.")]
+    image_id: Annotated[str, Meta(description="The cloud's id of that image.")]
+    upload: Annotated[
+        str | None,
+        Meta(
+            description="Id of the upload that image is, which begins with its build's; null if "
+            "it was not built here, is gone, or in the answer of a request."
+        ),
+    ] = None
 
 
 class NodePage(Struct, frozen=True):

@@ -22,6 +22,7 @@ from trellis.web.problems import HANDLERS
 from trellis.web.routes import (
     breakers,
     health,
+    images,
     leases,
     nodes,
     operations,
@@ -86,6 +87,7 @@ def calls() -> tuple[ControllerRouterHandler, ...]:
             *leases.HANDLERS,
             *nodes.HANDLERS,
             *providers.HANDLERS,
+            *images.HANDLERS,
             *breakers.HANDLERS,
             *operations.HANDLERS,
             *status.HANDLERS,

@@ -14,6 +14,7 @@ from trellis.control.board import Board, Measure
 from trellis.model.breaker import BreakerStatus
 from trellis.model.quota import RESOURCE_NAMES
 from trellis.model.status import Health, Leak, ProviderStatus
+from trellis.web import image_metrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -57,6 +58,8 @@ class _Collected(Collector):
         yield from _quota(providers)
         yield _leaks(board.leaks())
         yield _breakers(board.breakers())
+        for name, text, rows in image_metrics.gauges(board.images.all()):
+            yield _gauge(name, text, rows)
         yield from (_measure(measure) for measure in board.measures())
 
 

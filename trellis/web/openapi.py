@@ -11,7 +11,14 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from trellis import __version__
-from trellis.web import answers, bodies, operator_answers, status_answers
+from trellis.web import (
+    answers,
+    bodies,
+    image_answers,
+    image_bodies,
+    operator_answers,
+    status_answers,
+)
 from trellis.web.desk import Desk
 from trellis.web.problems import PROBLEM_TYPE
 
@@ -37,8 +44,19 @@ _BODIES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "acceptMove": bodies.MoveBody,
     "adoptLeak": bodies.NoBody,
     "resetBreaker": bodies.ResetBody,
+    "buildImage": image_bodies.BuildBody,
+    "uploadImage": image_bodies.ImageWordBody,
+    "pauseImage": image_bodies.ImagePauseBody,
+    "resumeImage": image_bodies.ImagePauseBody,
+    "promoteImage": image_bodies.PromoteBody,
+    "rollBackImage": image_bodies.RollbackBody,
+    "pinImage": image_bodies.PinBody,
+    "unpinImage": image_bodies.ImageWordBody,
 }
 """Handlers read their bodies themselves, so Litestar cannot know."""
+_MODULES: Final = (
+    answers, bodies, operator_answers, status_answers, image_answers, image_bodies,
+)  # fmt: skip
 _ONLY_CHANGING: Final = frozenset({"409", "413", "415", "422"})
 
 
@@ -72,7 +90,7 @@ def complete(schema: dict[str, Any]) -> dict[str, Any]:
     """Add what Litestar leaves out: bounds of items, and what refusals look like."""
     kinds = [
         kind
-        for module in (answers, bodies, operator_answers, status_answers)
+        for module in _MODULES
         for kind in vars(module).values()
         if isinstance(kind, type)
         and issubclass(kind, msgspec.Struct)

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from trellis.web.answers import DeclinedAnswer, Time
+from trellis.web.image_answers import TrialAnswer
 from trellis.web.operator_answers import Figure, PauseAnswer
 
 
@@ -165,6 +166,50 @@ class SpreadAnswer(Struct, frozen=True, kw_only=True):
     p95: Annotated[float | None, Meta(description="Of twenty, nineteen took no longer. Seconds.")]
 
 
+class ComingGlance(Struct, frozen=True, kw_only=True):
+    """An upload that does not serve, or not all launches: sent, on trial, or withdrawn."""
+
+    build: Annotated[int, Meta(description="Number of its build.")]
+    state: Annotated[str, Meta(description="uploading, canary or withdrawn.")]
+    words: Annotated[str, Meta(description="How far it is, how it fares, or what is wrong.")]
+    share: Annotated[
+        float | None, Meta(description="How much is sent, from 0 to 1; null while nothing is.")
+    ] = None
+    trial: Annotated[TrialAnswer | None, Meta(description="How a canary fares.")] = None
+
+
+class ImagePlaceGlance(Struct, frozen=True, kw_only=True):
+    """An image at one provider, in brief."""
+
+    provider: Annotated[str, Meta(description="Where.")]
+    missing: Annotated[bool, Meta(description="Nothing serves there: its labels cannot be made.")]
+    words: Annotated[str, Meta(description="Why, or what it waits for.")]
+    build: Annotated[int | None, Meta(description="Number of the build that serves there.")]
+    built_at: Annotated[Time | None, Meta(description="When that build was ready. UTC.")]
+    pinned_by: Annotated[str | None, Meta(description="Who holds it at that build.")]
+    coming: Annotated[
+        tuple[ComingGlance, ...], Meta(description="What is newer there, or on its way.")
+    ]
+
+
+class ImageGlance(Struct, frozen=True, kw_only=True):
+    """An image, in brief."""
+
+    name: Annotated[str, Meta(description="Its name in the configuration.")]
+    words: Annotated[str, Meta(description="What it does or waits for.")]
+    paused_by: Annotated[str | None, Meta(description="Who stopped its builds.")]
+    fault: Annotated[str, Meta(description='Why the last build failed; "" if it did not.')]
+    build: Annotated[int | None, Meta(description="Number of the newest build that is ready.")]
+    built_at: Annotated[Time | None, Meta(description="When that was ready. UTC.")]
+    building: Annotated[int | None, Meta(description="Number of the build that is under way.")]
+    building_words: Annotated[str, Meta(description="How far that is.")]
+    building_share: Annotated[
+        float | None,
+        Meta(description="How much of it is done, by how long the last one took; from 0 to 1."),
+    ]
+    places: Annotated[tuple[ImagePlaceGlance, ...], Meta(description="At each provider.")]
+
+
 class FiguresAnswer(Struct, frozen=True, kw_only=True):
     """What was counted and measured since the start of the daemon."""
 
@@ -199,3 +244,4 @@ class StatusAnswer(Struct, frozen=True, kw_only=True):
     requests: Annotated[RequestsGlance, Meta(description="The requests.")]
     nodes: Annotated[NodesGlance, Meta(description="The nodes.")]
     figures: Annotated[FiguresAnswer, Meta(description="Counts and times.")]
+    images: Annotated[tuple[ImageGlance, ...], Meta(description="As in the configuration.")] = ()

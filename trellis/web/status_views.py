@@ -11,6 +11,7 @@ from trellis.model.overview import Mishap, Overview, SlowNode, Spread, WaitingRe
 from trellis.model.quota import RESOURCE_NAMES, Limit
 from trellis.model.request import RequestState
 from trellis.model.status import LabelStatus, PoolStatus, ProviderStatus, QuotaStatus
+from trellis.web.image_glances import image_glance
 from trellis.web.operator_views import pause_answer
 from trellis.web.status_answers import (
     FiguresAnswer,
@@ -65,6 +66,7 @@ def status_answer(board: Board, most: int) -> StatusAnswer:
             notable=tuple(_slow(slow) for slow in seen.slow),
         ),
         figures=_figures(seen),
+        images=tuple(image_glance(image) for image in board.images.all()),
     )
 
 

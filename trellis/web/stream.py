@@ -1,7 +1,7 @@
-"""The event stream: server-sent events, resumable, ended cleanly when the face closes."""
+"""Streams of server-sent events, ended cleanly when the face closes; that of events resumes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import trio
@@ -25,24 +25,32 @@ _HEADERS: Final = [
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
+T = TypeVar("T")
 
 
-class EventStream(Response[None]):
-    """The response that follows *events* until the client leaves or the face closes.
+class ServerSent(Response[None], Generic[T]):
+    """A response that sends what *items* gives until it ends, the client leaves or the face closes.
 
     Args:
-        events: what to follow; closed at the end.
-        position: id of the event the stream begins after; the client is told, so that it can
-            resume even if it lost the connection before the first event.
+        items: what to follow; closed at the end.
     """
 
-    def __init__(
-        self, events: AsyncIterator[Event | Reset], position: int, closing: Closing
-    ) -> None:
+    def __init__(self, items: AsyncIterator[T], closing: Closing) -> None:
         super().__init__(None, media_type="text/event-stream")
-        self._events = events
-        self._position = position
+        self._items = items
         self._closing = closing
+
+    def _opening(self) -> bytes:
+        """What is sent before the first item."""
+        return b""
+
+    def _written(self, item: T) -> bytes:
+        """An item as one server-sent event."""
+        raise NotImplementedError
+
+    async def _ending(self) -> bytes:
+        """What is sent when the items have ended by themselves."""
+        return b""
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         """What Litestar calls to send the answer."""
@@ -57,18 +65,41 @@ class EventStream(Response[None]):
 
     async def _follow(self, receive: _Receive, sender: "_Sender") -> None:
         try:
-            await sender(f"retry: {_RETRY_MS}\nid: {self._position}\n\n".encode())
+            await sender(self._opening())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
                 nursery.start_soon(_beat, sender)
-                async for event in self._events:
-                    await sender(_written(event))
+                async for item in self._items:
+                    await sender(self._written(item))
+                if last := await self._ending():
+                    await sender(last)
                 nursery.cancel_scope.cancel()
         finally:
             # A generator that is left to the garbage collector is closed at no known time.
-            if (close := getattr(self._events, "aclose", None)) is not None:
+            if (close := getattr(self._items, "aclose", None)) is not None:
                 with trio.CancelScope(deadline=trio.current_time() + 1, shield=True):
                     await close()
+
+
+class EventStream(ServerSent[Event | Reset]):
+    """The response that follows *events*.
+
+    Args:
+        position: id of the event the stream begins after; the client is told, so that it can
+            resume even if it lost the connection before the first event.
+    """
+
+    def __init__(
+        self, events: AsyncIterator[Event | Reset], position: int, closing: Closing
+    ) -> None:
+        super().__init__(events, closing)
+        self._position = position
+
+    def _opening(self) -> bytes:
+        return f"retry: {_RETRY_MS}\nid: {self._position}\n\n".encode()
+
+    def _written(self, item: Event | Reset) -> bytes:
+        return _written(item)
 
 
 class _Sender:
@@ -94,6 +125,11 @@ async def _beat(sender: _Sender) -> None:
     while True:
         await trio.sleep(_BEAT_S)
         await sender(b": still here\n\n")
+
+
+def server_sent(kind: str, data: object) -> bytes:
+    """One event of a stream that cannot be resumed."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(data))
 
 
 def _written(event: Event | Reset) -> bytes:

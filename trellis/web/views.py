@@ -31,8 +31,12 @@ def seconds(length: float | None) -> float | None:
     return None if length is None else round(length, 1)
 
 
-def node_answer(node: Node) -> NodeAnswer:
-    """A node; never its lease."""
+def node_answer(node: Node, upload: str | None = None) -> NodeAnswer:
+    """A node; never its lease.
+
+    Args:
+        upload: that it was made from, where that is known.
+    """
     addresses = node.addresses
     size = node.shape.resources
     return NodeAnswer(
@@ -63,6 +67,9 @@ def node_answer(node: Node) -> NodeAnswer:
         ready_at=maybe_moment(node.ready_at),
         allocated_to=node.allocated_to,
         lost=node.lost,
+        image=node.shape.image_name,
+        image_id=node.shape.image_id,
+        upload=upload,
     )
 
 

@@ -69,6 +69,16 @@ PROFILE: Final = CloudProfile(
             mark=Mark.INFERRED,
         ),
         Quirk(
+            name="refused_image_properties",
+            value=("com.hp__1__",),
+            does="Properties com.hp__1__* are the vendor's to set; that they are refused from "
+            "others is not stated.",
+            evidence="survey of clouds, part 1 section 4.3",
+            era="2013-16",
+            check="POST /v1/images of its twin with such a property",
+            mark=Mark.INFERRED,
+        ),
+        Quirk(
             name="default.floating-network",
             value="Ext-Net",
             section="3.3",

@@ -192,6 +192,16 @@ PROFILE: Final = CloudProfile(
             era="since 2014",
             check="boot an image without them: the build waits for the agent and fails",
         ),
+        Quirk(
+            name="refused_image_properties",
+            value=("com.rackspace__1__",),
+            does="Some beginnings of properties' names are refused; that these, which the vendor's "
+            "own images have, are among them follows from it.",
+            evidence="survey of clouds, part 1 section 4.1",
+            era="since 2013",
+            check="PATCH an image of your own with such a property",
+            mark=Mark.INFERRED,
+        ),
     ),
     refusals=(
         Row(
@@ -236,7 +246,9 @@ def make_provider(config: RackspaceProviderConfig, context: ProviderContext) -> 
     """Make the stock provider with the quirks of classic Cloud Servers; does no I/O."""
     profile = context.profile or PROFILE
     quirks = awaiting(profile.settings, config)
-    return OpenStackProvider(config, context.session, context.deployment, quirks=quirks)
+    return OpenStackProvider(
+        config, context.session, context.deployment, quirks=quirks, settings=context.settings
+    )
 
 
 def awaiting(quirks: Quirks, config: RackspaceProviderConfig) -> Quirks:

@@ -1,4 +1,4 @@
-"""A simulated OpenStack cloud: Keystone v3 and v2.0, Nova v2.1, Neutron v2.0, Glance v2 (reads).
+"""A simulated OpenStack cloud: Keystone v3 and v2.0, Nova v2.1, Neutron v2.0, Glance, Swift.
 
 `SimCloud` is a state machine over time: it has no task and no timer, and what it says follows
 from its `CloudSpec`, its random source, the clock and the calls made so far. `SimTransport` puts

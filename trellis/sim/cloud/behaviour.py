@@ -77,6 +77,20 @@ class Behaviour:
             says of how long to wait is 0.
         unnamed_zone: servers for which no zone is named all land in this one.
         zone_capacity: servers that one zone holds; None is endless.
+        import_methods: ways in which images are imported; empty takes files by PUT only.
+        imports_by_task: images are made by tasks from objects alone, and PATCH is the one way to
+            their properties; create and PUT are refused.
+        vhd_creator: a VHD is imported only if it says that this made it.
+        image_gib_most: an import of a larger virtual disk fails.
+        vendor_properties: prefixes of properties that only the vendor sets.
+        waits_for_agent: a server of an image that does not say that it has no agent ends in ERROR.
+        boots_formats: servers of images in other formats end in ERROR; empty is all.
+        boots_old_qcow2: servers of qcow2 files newer than compat 0.10 never boot.
+        qcow2_import_s: a server of a qcow2 image boots so much longer, as it is imported each time.
+        clones_images: an image cannot be deleted while a server or a volume of it is there.
+        front_mib_most: a front refuses larger bodies, in HTML; None has no such limit.
+        files_account: prefix of the account in the file store, before an id of its own.
+        object_mib_most: a larger object is refused; it must come in segments.
     """
 
     scopes_unasked: bool = manner(False, row="Rackspace classic: Tenant")
@@ -125,6 +139,19 @@ class Behaviour:
     quota_is_413: bool = manner(False, row="part 1 §5.1")
     unnamed_zone: str = manner("", row="HP Cloud: AZ")
     zone_capacity: int | None = manner(None, row="HP Cloud: AZ")
+    import_methods: tuple[str, ...] = manner(("glance-direct", "web-download"), row="part 1 §4.1")
+    imports_by_task: bool = manner(False, row="part 1 §4.1; Rackspace classic: Image")
+    vhd_creator: str = manner("", row="part 1 §4.2; Rackspace classic: VHD making")
+    image_gib_most: int | None = manner(None, row="part 1 §4.2; Rackspace classic: Size")
+    vendor_properties: tuple[str, ...] = manner((), row="part 1 §4.1; part 1 §4.3")
+    waits_for_agent: bool = manner(False, row="part 1 §4.3; Rackspace classic: Image properties")
+    boots_formats: tuple[str, ...] = manner((), row="part 1 §4.2")
+    boots_old_qcow2: bool = manner(False, row="part 1 §4.2; HP Cloud: Image")
+    qcow2_import_s: float = manner(0.0, row="part 1 §4.2; Vexxhost: Image")
+    clones_images: bool = manner(False, row="part 1 §4.2")
+    front_mib_most: int | None = manner(None, row="part 1 §4.4; Vexxhost: Misc")
+    files_account: str = manner("AUTH_", row="Rackspace classic: Tenant")
+    object_mib_most: int = manner(5 * 1024, row="part 1 §4.1")
 
 
 STOCK = Behaviour()

@@ -2,10 +2,10 @@
 
 import errno
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 import trio
@@ -16,19 +16,39 @@ from trellis.sim.cloud.elsewhere import in_another_project
 from trellis.sim.cloud.faults import FaultDice, Verdict
 from trellis.sim.cloud.identity import MOVED_COMPUTE, Identity
 from trellis.sim.cloud.image_api import ImageApi
+from trellis.sim.cloud.images import Fetch
 from trellis.sim.cloud.ledger import Ledger, What
 from trellis.sim.cloud.network_api import NetworkApi
+from trellis.sim.cloud.object_store import ObjectStore
 from trellis.sim.cloud.rate_limits import Bucket
+from trellis.sim.cloud.region import Api, Keypairs, Region, TakesFiles
 from trellis.sim.cloud.server_state import Server
 from trellis.sim.cloud.servers import Servers
 from trellis.sim.cloud.site import Site
 from trellis.sim.cloud.spec import CloudSpec, Outage, OutageKind
+from trellis.sim.cloud.spooled import spooled_of
 from trellis.sim.cloud.ssh import SshStream
 from trellis.sim.cloud.strangers import Stranger
+from trellis.sim.cloud.swift_account import OBJECT_STORE
+from trellis.sim.cloud.swift_api import SwiftApi
 from trellis.sim.cloud.timeline import Timeline
-from trellis.sim.cloud.truth import LooseView, Machine, ServerView, server_view
+from trellis.sim.cloud.truth import (
+    ImageView,
+    LooseView,
+    Machine,
+    ServerView,
+    all_floating_ips,
+    all_images,
+    all_keypairs,
+    all_machines,
+    all_objects,
+    all_ports,
+    all_servers,
+    all_volumes,
+)
+from trellis.sim.cloud.uploads import Ticket
 from trellis.sim.cloud.volume_api import VolumeApi
-from trellis.sim.cloud.wire import Request, Response, html
+from trellis.sim.cloud.wire import RefusalError, Request, Response, html
 
 _SSH: Final = 22
 _YEARS_S: Final = 1e9
@@ -38,34 +58,6 @@ _EDGE_S: Final = 1e-3
 _LEFT: Final = "(moved)"
 _COMPUTE: Final = {"compute": ("compute", _LEFT), MOVED_COMPUTE: (_LEFT, "compute")}
 """What a part of a path stands for, as compute is at its own place or at another one."""
-
-Keypairs = dict[str, dict[str, Any]]
-
-
-class Api(Protocol):
-    """One service of one region."""
-
-    def discover(self, segments: tuple[str, ...]) -> Response | None:
-        """Answer the version documents, which need no token; None for all other paths."""
-        ...
-
-    def without_token(self, refusal: Response) -> Response:
-        """How this service words the *refusal* of a call without a good token."""
-        ...
-
-    def handle(self, request: Request, segments: tuple[str, ...]) -> tuple[str, Response]:
-        """Answer a call with a good token; returns its kind for the ledger too."""
-        ...
-
-
-@attrs.frozen(kw_only=True)
-class Region:
-    """The services of one region."""
-
-    site: Site
-    servers: Servers
-    keypairs: Keypairs
-    apis: Mapping[str, Api]
 
 
 class SimCloud:
@@ -129,14 +121,21 @@ class SimCloud:
         servers = Servers(site)
         self._timeline.after(0.0, Stranger(site, servers, _branch(chance)).begin)
         keypairs: Keypairs = {}
+        objects = ObjectStore(site) if self.spec.object_storage else None
+        images = ImageApi(site, servers, objects)
         apis: dict[str, Api] = {
             "compute": Compute(site, servers, keypairs),
             "network": NetworkApi(site, servers.network),
-            "image": ImageApi(site, servers),
+            "image": images,
         }
+        takers: dict[str, TakesFiles] = {"image": images}
         if self.spec.block_storage:
             apis["volume"] = VolumeApi(site, servers.volumes)
-        return Region(site=site, servers=servers, keypairs=keypairs, apis=apis)
+        if objects is not None:
+            apis[OBJECT_STORE] = takers[OBJECT_STORE] = SwiftApi(site, objects)
+        return Region(
+            site=site, servers=servers, keypairs=keypairs, apis=apis, takers=takers, objects=objects
+        )
 
     # ---------------------------------------------------------------------------- serving
 
@@ -161,6 +160,7 @@ class SimCloud:
         service, segments, _ = self._taken(request.path)
         place = 2 if service == "volume" else 1  # cinder's paths name the project first
         resource = segments[place] if len(segments) > place else ""
+        resource = "objects" if service == OBJECT_STORE else resource
         verdict = self._dice.judge(request, service, resource)
         for fault in verdict.faults:
             self._ledger.struck[fault] += 1
@@ -181,6 +181,33 @@ class SimCloud:
         what = What.ANSWER_LOST if verdict.acts else What.REQUEST_LOST
         site.note(what, id=f"{request.method} {request.path}", who=site.user)
 
+    def announce(self, request: Request) -> Response | Ticket:
+        """A call begins whose body is still to come: let it in, or refuse it before that.
+
+        What is let in is handled, as ``admitted``, when its body has come, or `broke_off`.
+        """
+        self._timeline.settle()
+        service, segments, region = self._taken(request.path)
+        refused = self._gate(request, service, segments, region)
+        if refused is not None:
+            return self._finished(service, self._count(request, service, *refused))
+        taker = region.takers.get(service) if region is not None else None
+        if taker is None:
+            return Ticket(spools=False)
+        try:
+            return taker.announce(request, segments)
+        except RefusalError as refusal:
+            response = self._count(request, service, "(announced)", refusal.response)
+            return self._finished(service, response)
+
+    def broke_off(self, request: Request) -> None:
+        """The body of a call that was let in came to no end."""
+        self._timeline.settle()
+        service, segments, region = self._taken(request.path)
+        taker = region.takers.get(service) if region is not None else None
+        if taker is not None:
+            taker.broke_off(request, segments)
+
     def handle(self, request: Request) -> Response:
         """Answer a call now."""
         self._timeline.settle()
@@ -190,12 +217,16 @@ class SimCloud:
             response = self._act(request, service, segments, region)
         else:
             response = self._count(request, service, *refused)
+        return self._finished(service, response)
+
+    def _finished(self, service: str, response: Response) -> Response:
+        """An answer under its own id."""
         self._calls += 1
         id = f"req-{self._calls:08x}-0000-4000-a000-{self._identity.project_id[:12]}"
         headers = {**response.headers, "x-openstack-request-id": id}
         if service == "compute":
             headers["x-compute-request-id"] = id
-        return Response(response.status, response.body, headers)
+        return attrs.evolve(response, headers=headers)
 
     def handle_after(self, request: Request, seconds: float) -> None:
         """Accept a call now and carry it out so much later; nobody hears the answer."""
@@ -223,6 +254,8 @@ class SimCloud:
         self, request: Request, service: str, segments: tuple[str, ...], region: Region | None
     ) -> tuple[str, Response] | None:
         """What stands before the services: rate limits, paths, tokens. None lets a call in."""
+        if request.admitted:
+            return None
         for bucket in self._buckets:
             if bucket.concerns(request, service):
                 now = self._timeline.now
@@ -248,6 +281,8 @@ class SimCloud:
             return "(no token)", api.without_token(self._identity.refusal())
         if token.elsewhere:
             answered = in_another_project(request, service, segments)
+            if service in region.takers:
+                answered = region.takers[service].elsewhere(request, segments)
             return None if answered is None else ("(another project)", answered)
         return None
 
@@ -294,78 +329,46 @@ class SimCloud:
 
     def servers(self) -> tuple[ServerView, ...]:
         """Every server that exists now, everybody's, oldest first."""
-        now = self._timeline.settle()
-        return tuple(
-            server_view(name, region.servers, server, now)
-            for name, region in self._regions.items()
-            for server in region.servers.live.values()
-        )
+        return all_servers(self._regions, self._timeline.settle())
 
     def floating_ips(self) -> tuple[LooseView, ...]:
         """Every floating IP that exists now."""
         self._timeline.settle()
-        return tuple(
-            LooseView(
-                id=ip.id,
-                name=ip.address,
-                region=name,
-                who=ip.who,
-                description=ip.description,
-                server_id=ip.port.device_id if ip.port is not None else None,
-            )
-            for name, region in self._regions.items()
-            for ip in region.servers.network.floating_ips.values()
-        )
+        return all_floating_ips(self._regions)
 
     def ports(self) -> tuple[LooseView, ...]:
         """Every port that exists now."""
         self._timeline.settle()
-        return tuple(
-            LooseView(
-                id=port.id,
-                name=port.name,
-                region=name,
-                who=port.who,
-                description=port.description,
-                server_id=port.device_id or None,
-            )
-            for name, region in self._regions.items()
-            for port in region.servers.network.ports.values()
-        )
+        return all_ports(self._regions)
 
     def volumes(self) -> tuple[LooseView, ...]:
         """Every volume that exists now; attached ones have a server."""
         self._timeline.settle()
-        return tuple(
-            LooseView(
-                id=volume.id,
-                name=volume.name,
-                region=name,
-                who=volume.who,
-                description=f"{volume.size_gib} GiB, {volume.status}",
-                server_id=volume.server_id or None,
-            )
-            for name, region in self._regions.items()
-            for volume in region.servers.volumes.all.values()
-        )
+        return all_volumes(self._regions)
 
     def keypairs(self) -> tuple[LooseView, ...]:
         """Every keypair that exists now."""
-        return tuple(
-            LooseView(id=keypair, name=keypair, region=name, who=self.spec.credentials.username)
-            for name, region in self._regions.items()
-            for keypair in region.keypairs
-        )
+        return all_keypairs(self._regions, self.spec.credentials.username)
+
+    def images(self) -> tuple[ImageView, ...]:
+        """Every image that exists now, those that the cloud offers too."""
+        self._timeline.settle()
+        return all_images(self._regions)
+
+    def objects(self) -> tuple[LooseView, ...]:
+        """Every object of the file store that exists now."""
+        self._timeline.settle()
+        return all_objects(self._regions)
 
     def machines(self) -> tuple[Machine, ...]:
         """Every server that is up and reached from outside, in the order of creation."""
         self._timeline.settle()
-        return tuple(
-            machine
-            for name, region in self._regions.items()
-            for server in region.servers.live.values()
-            if (machine := _machine(name, region, server)) is not None
-        )
+        return all_machines(self._regions)
+
+    def show_consoles(self, console: Callable[[str], str]) -> None:
+        """Have Nova show what the machines that stand behind servers write, by the server's id."""
+        for region in self._regions.values():
+            region.site.console = console
 
     def host_key(self, server_id: str) -> bytes:
         """The 32 bytes of a server's SSH host key."""
@@ -449,6 +452,26 @@ class SimCloud:
         """Make a server's disk anew, as a person does: its host key is another afterwards."""
         region, server = self._known(server_id)
         region.servers.rebuild(server)
+
+    def remove_image(self, image_id: str) -> None:
+        """Let an image vanish at once, as if a person had deleted it."""
+        self._timeline.settle()
+        for region in self._regions.values():
+            image = region.servers.images.get(image_id)
+            if image is not None:
+                region.servers.glance.remove(image)
+                return
+        raise LookupError(f"{self.spec.name} has no image {image_id}")
+
+    def put_on_web(self, uri: str, data: bytes) -> None:
+        """Let this be what is found at a URL, for imports by download."""
+        for region in self._regions.values():
+            region.servers.glance.web[uri] = spooled_of([data])
+
+    def fetch_by(self, fetch: Fetch | None) -> None:
+        """Have imports by download look on the real web."""
+        for region in self._regions.values():
+            region.servers.glance.fetch = fetch
 
     def delete_port(self, port_id: str) -> None:
         """Delete a port, as a person does; its server shows its addresses no longer."""
@@ -559,31 +582,6 @@ def connector(clouds: Iterable[SimCloud]) -> Callable[[str, int], Awaitable[trio
         raise OSError(errno.EHOSTUNREACH, f"no server at {host}")
 
     return connect
-
-
-def _machine(name: str, region: Region, server: Server) -> Machine | None:
-    if server.ssh_at is None:
-        return None
-    network = region.servers.network
-    addresses: list[str] = []
-    for port in network.ports_of.get(server.id, ()):
-        own = (port.ipv4, port.ipv6, *(ip.address for ip in port.floating))
-        addresses += [address for address in own if address in network.device_at]
-    if not addresses:
-        return None
-    addresses.sort(key=lambda address: ":" in address)
-    keypair = region.keypairs.get(server.key_name or "", {})
-    return Machine(
-        server_id=server.id,
-        name=server.name,
-        region=name,
-        address=addresses[0],
-        addresses=tuple(addresses),
-        ssh_at=server.ssh_at,
-        host_key=server.host_key,
-        public_key=keypair.get("public_key"),
-        state=server.now.status,
-    )
 
 
 def _branch(random: Random) -> Random:

@@ -5,14 +5,15 @@ import enum
 import attrs
 
 from trellis.sim.cloud.bounds import at_least, chance, span
-from trellis.sim.cloud.road_troubles import RoadTroubles
+from trellis.sim.cloud.image_troubles import ImageTroubles
 
 
 @attrs.frozen(kw_only=True)
-class Faults(RoadTroubles):
+class Faults(ImageTroubles):
     """What goes wrong, as probabilities (0 to 1) for each call or server, and durations in seconds.
 
-    What else may go wrong inside the cloud is in `CloudTroubles`, and with calls in `RoadTroubles`.
+    What else may go wrong inside the cloud is in `CloudTroubles`, with calls in `RoadTroubles`, and
+    with images in `ImageTroubles`.
 
     Attributes:
         lose_answer: a call that changes something is carried out and its answer lost.
@@ -134,6 +135,7 @@ class Strangers:
         servers_at_start: servers of his that are there already and stay.
         floating_ips_at_start: floating IPs of his that belong to no server.
         volumes_at_start: volumes of his that look as if nova had made them, and belong to none.
+        images_at_start: images of his.
         every_s: mean time between servers that he creates; 0 is never.
         stay_s: mean time such a server stays.
         flavor: name of his flavor; None is the first.
@@ -147,6 +149,7 @@ class Strangers:
     servers_at_start: int = attrs.field(default=0, validator=at_least(0))
     floating_ips_at_start: int = attrs.field(default=0, validator=at_least(0))
     volumes_at_start: int = attrs.field(default=0, validator=at_least(0))
+    images_at_start: int = attrs.field(default=0, validator=at_least(0))
     every_s: float = attrs.field(default=0.0, validator=at_least(0.0))
     stay_s: float = attrs.field(default=600.0, validator=at_least(0.001))
     flavor: str | None = None

@@ -15,7 +15,9 @@ from trellis.sim.cloud.timeline import Timeline
 from trellis.sim.cloud.wire import Request, Response, html, nova_fault
 
 _CHANGES: Final = ("POST", "PUT", "DELETE", "PATCH")
-_CAN_LOSE: Final = ("servers", "floatingips", "ports", "volumes", "os-keypairs")
+_CAN_LOSE: Final = (
+    "servers", "floatingips", "ports", "volumes", "os-keypairs", "images", "tasks", "objects",
+)  # fmt: skip
 
 
 class Fate(enum.Enum):
@@ -122,7 +124,7 @@ class FaultDice:
 
         Args:
             request: the call.
-            service: identity, compute, network, image or volume.
+            service: identity, compute, network, image, volume or object-store.
             resource: what it is about: the first part of the path below the version.
         """
         random, spec = self._random, self._spec
@@ -157,6 +159,10 @@ class FaultDice:
                 late = random.uniform(faults.appear_late_s[0], faults.appear_late_s[1])
             silent = random.random() < 0.5
             return _met(verdict, Fate.LOST, *names, acts_after_s=late, silent=silent)
+        makes_image = request.method == "POST" and service == "image"
+        makes_image = makes_image and resource in ("images", "tasks")
+        if makes_image and self._befalls(faults.image_create_lost):
+            return _met(verdict, Fate.LOST, "image-create-lost")
         if random.random() < faults.server_error:
             acts = changes and random.random() < 0.5
             status = random.choice((500, 502, 503))
@@ -222,7 +228,8 @@ def _met(verdict: Verdict, fate: Fate, *names: str, **more: Any) -> Verdict:
 
 _CALL_FAULTS: Final = (
     "lose_answer", "lose_request", "server_error", "cut_answer", "html_answer", "reset",
-    "hang_call", "redirect", "refuse_token", "revoke_tokens", *(name for name, _ in _SPOILT),
+    "hang_call", "redirect", "refuse_token", "revoke_tokens", "image_create_lost",
+    *(name for name, _ in _SPOILT),
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from trellis.sim.cloud.ledger import Ledger
 from trellis.sim.cloud.older_products import with_older_products
 from trellis.sim.cloud.site import uuid_of
 from trellis.sim.cloud.spec import CloudSpec, IdentityVersions, OutageKind
+from trellis.sim.cloud.swift_account import OBJECT_STORE, account_of
 from trellis.sim.cloud.timeline import Timeline
 from trellis.sim.cloud.tokens import Token, Tokens
 from trellis.sim.cloud.wire import Request, Response, answer, empty, json_object, keystone_error
@@ -273,12 +274,15 @@ class Identity:
     def _make_catalog(self, compute: str) -> list[dict[str, Any]]:
         regions = self.spec.regions
         everywhere = [(region, self.auth_url) for region in regions]
+        account = account_of(self.project_id, self.spec.behaviour.files_account)
+        files = f"/{OBJECT_STORE}/v1/{account}"
         catalog = [self._service("identity", "keystone", everywhere)]
         for kind, name, path in (
             ("compute", "nova", f"/{compute}/v2.1"),
             ("network", "neutron", "/network"),
             ("image", "glance", "/image"),
             (self.spec.block_storage, "cinderv3", f"/volume/v3/{self.project_id}"),
+            (OBJECT_STORE if self.spec.object_storage else "", "swift", files),
         ):
             if not kind:
                 continue

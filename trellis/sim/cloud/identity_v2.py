@@ -11,6 +11,7 @@ from typing import Any, Final
 from trellis.sim.cloud.bodies import text_of
 from trellis.sim.cloud.hp_catalog import hp_catalog
 from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.cloud.swift_account import OBJECT_STORE
 from trellis.sim.cloud.timeline import Timeline
 from trellis.sim.cloud.tokens import Token, Tokens
 from trellis.sim.cloud.wire import Request, Response, answer, json_object, keystone_error
@@ -182,6 +183,8 @@ def _old_service(service: dict[str, Any], project_id: str) -> dict[str, Any]:
         )
         row[f"{endpoint['interface']}URL"] = endpoint["url"]
     rows = [{**row, "adminURL": row["publicURL"]} for row in regions.values()]
+    for row in rows if service["type"] == OBJECT_STORE else ():
+        row["tenantId"] = row["publicURL"].rpartition("/")[2]
     for row in rows:
         if not row["region"]:
             del row["region"]

@@ -26,6 +26,13 @@ class What(enum.Enum):
     VOLUME_DELETED = "volume-deleted"
     KEYPAIR_CREATED = "keypair-created"
     KEYPAIR_DELETED = "keypair-deleted"
+    IMAGE_CREATED = "image-created"
+    IMAGE_ACTIVE = "image-active"
+    IMAGE_DELETED = "image-deleted"
+    IMAGE_REFUSED = "image-refused"
+    """There was no room for an image."""
+    OBJECT_CREATED = "object-created"
+    OBJECT_DELETED = "object-deleted"
     QUOTA_REFUSED = "quota-refused"
     RATE_LIMITED = "rate-limited"
     ANSWER_LOST = "answer-lost"
@@ -43,7 +50,7 @@ class Fact:
         at: when, in seconds of the cloud's clock.
         id: of the thing; for a refused or lost call, the call.
         who: the user who owns the thing, or ``stranger``.
-        metadata: a server's metadata, sorted: whose it is by its tag.
+        metadata: a server's metadata or an image's properties, sorted: whose it is by its tag.
         detail: a fault's message, a floating IP's description, what quota was short; of a server
             that was created, its flavor.
         asked_at: when the call that did it reached the cloud; None if no call did.

@@ -53,7 +53,7 @@ class NovaImageApi:
             "created": stamp,
             "updated": stamp,
             "minDisk": image.spec.min_disk_gib,
-            "minRam": 0,
-            "metadata": {},
+            "minRam": image.min_ram,
+            "metadata": dict(image.properties),
             "links": links(self._site, "images", image.id),
         }

@@ -11,6 +11,7 @@ _NAMES: Final = {
     "network": "cloudNetworks",
     "image": "cloudImages",
     "volume": "cloudBlockStorage",
+    "object-store": "cloudFiles",
 }
 
 

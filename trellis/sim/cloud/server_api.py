@@ -93,7 +93,7 @@ class ServerApi:
         body = json_object(call.request)
         name = next(iter(body), "") if body else ""
         if name == "os-getConsoleOutput":
-            return answer(200, {"output": _CONSOLE if server.launched is not None else ""})
+            return answer(200, {"output": self._console(server, (body or {}).get(name))})
         if name not in ("reboot", "os-start", "os-stop"):
             raise refuse(400, f"There is no such action: {name}")
         verb = name.removeprefix("os-")
@@ -108,6 +108,13 @@ class ServerApi:
             state = f"vm_state {look.vm_state}"
         message = f"Cannot '{verb}' instance {server.id} while it is in {state}"
         raise refuse(409, message)
+
+    def _console(self, server: Server, wanted: Any) -> str:
+        if self._site.console is None:
+            return _CONSOLE if server.launched is not None else ""
+        output = self._site.console(server.id)
+        lines = wanted.get("length") if isinstance(wanted, dict) else None
+        return output if lines is None else "".join(output.splitlines(True)[-int(lines) :])
 
     # ---------------------------------------------------------------------------- metadata
 

@@ -73,6 +73,7 @@ class ServerCreate:
             message = "Only volume-backed servers are allowed for flavors with zero disk."
             raise refuse(400, message)
         self._check_manners(wanted, flavor, volume_gib)
+        _check_fits(flavor, image, volume_gib)
         nets = self._nets(wanted)
         key_name = wanted.get("key_name")
         if key_name is not None and key_name not in self._keypairs:
@@ -203,7 +204,7 @@ class ServerCreate:
 
     def _image(self, ref: str) -> Image:
         image, faults = self._servers.images.get(ref), self._site.faults
-        gone = image is not None and image.spec.name in faults.image_gone
+        gone = image is not None and self._servers.glance.is_gone(image)
         if gone:
             self._site.strike("image-gone")
         if image is None or gone:
@@ -262,6 +263,26 @@ class ServerCreate:
             over = {"code": 413, "message": message, "retryAfter": "0"}
             raise RefusalError(answer(413, {"overLimit": over}).with_headers(Retry_After="0"))
         raise refuse(403, message)
+
+
+def _check_fits(flavor: Flavor, image: Image, volume_gib: int | None) -> None:
+    """Refuse a flavor that is too small for what is said of the image.
+
+    Words and order of ``nova/compute/api.py``, ``_validate_flavor_image_nostatus``.
+    """
+    if flavor.spec.ram_mib < image.min_ram:
+        raise refuse(400, "Flavor's memory is too small for requested image.")
+    disk = flavor.spec.disk_gib << 30
+    if volume_gib is not None or not disk:
+        return
+    if (image.size or 0) > disk:
+        message = "Flavor's disk is too small for requested image. Flavor disk is "
+        raise refuse(400, f"{message}{disk} bytes, image is {image.size} bytes.")
+    least = image.spec.min_disk_gib << 30
+    if disk < least:
+        message = "Flavor's disk is smaller than the minimum size specified in image metadata. "
+        message += f"Flavor disk is {disk} bytes, minimum size is {least} bytes."
+        raise refuse(400, message)
 
 
 def _whole(value: Any) -> int:

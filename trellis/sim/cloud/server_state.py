@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from trellis.sim.cloud.spec import FlavorSpec, ImageSpec
+from trellis.sim.cloud.spooled import Spooled
 from trellis.sim.cloud.volume import Volume
 
 
@@ -19,12 +20,57 @@ class Flavor:
 
 @attrs.define(eq=False, kw_only=True)
 class Image:
-    """An image under its id."""
+    """An image under its id.
+
+    Attributes:
+        spec: its name, its status and its least disk; another one whenever they change.
+        who: who made it; "" is one that the cloud offers.
+        properties: those that Glance does not know itself.
+        stored: what its file was; None where there is none yet, and for those the cloud offers.
+        staged: what was staged of it and not imported yet.
+        taken: a body for it is on its way.
+        corrupted: what is stored is not what was sent.
+        ended: when it was deleted.
+        refuses_until: until then it cannot be deleted.
+    """
 
     id: str
     spec: ImageSpec
     created: float
     host_key: bytes
+    who: str = ""
+    updated: float | None = None
+    disk_format: str | None = "raw"
+    container_format: str | None = "bare"
+    visibility: str = "shared"
+    min_ram: int = 0
+    protected: bool = False
+    hidden: bool = False
+    tags: list[str] = attrs.field(factory=list)
+    properties: dict[str, str] = attrs.field(factory=dict)
+    size: int | None = None
+    virtual_size: int | None = None
+    stored: Spooled | None = None
+    staged: Spooled | None = None
+    taken: bool = False
+    corrupted: bool = False
+    ended: float | None = None
+    refuses_until: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name; "" where it has none."""
+        return self.spec.name
+
+    @property
+    def status(self) -> str:
+        """Glance's."""
+        return self.spec.status
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it is one that the cloud offers."""
+        return not self.who
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -62,6 +108,7 @@ class Server:
         stuck: a delete of it has come to no end once.
         rowless: once it is gone, no list shows that it was deleted.
         access_ipv4: the address that the vendor says to reach it at.
+        silent: its image is such that its guest never answers.
         epoch: rises whenever its future changes, so that what was on the agenda lapses.
         ssh_at: when its guest answers; None is never, or not known yet.
         history: past looks, kept as far as lists may lag.
@@ -99,6 +146,7 @@ class Server:
     rowless: bool = False
     access_ipv4: str = ""
     stuck: bool = False
+    silent: bool = False
     epoch: int = 0
     history: list[Revision] = attrs.field(factory=list)
 

@@ -9,6 +9,8 @@ import attrs
 
 from trellis.sim.cloud.aftercare import Aftercare
 from trellis.sim.cloud.guests import hostname, is_silent
+from trellis.sim.cloud.image_boots import ImageBoots
+from trellis.sim.cloud.images import Images
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.mishaps import Mishaps
 from trellis.sim.cloud.network import Net, Network, NoAddressLeftError
@@ -36,8 +38,8 @@ class Servers:
         self.volumes = Volumes(site)
         self._mishaps = Mishaps(site, self)
         self._aftercare = Aftercare(site, self)
+        self._boots = ImageBoots(site)
         self.flavors: dict[str, Flavor] = {}
-        self.images: dict[str, Image] = {}
         for flavor in site.spec.flavors:
             id = site.new_id()
             if (site.region, flavor.name) in site.spec.behaviour.missing_flavors:
@@ -45,10 +47,8 @@ class Servers:
             if site.region in site.spec.behaviour.diskless_regions:
                 flavor = attrs.evolve(flavor, disk_gib=0)
             self.flavors[id] = Flavor(id=id, spec=flavor)
-        for image in site.spec.images:
-            id = site.new_id()
-            key = site.ids.randbytes(32)
-            self.images[id] = Image(id=id, spec=image, created=site.now, host_key=key)
+        self.glance = Images(site)
+        self.images = self.glance.all
         self.live: dict[str, Server] = {}
         self.by_name: dict[str, dict[str, Server]] = {}
         self.usage = Usage()
@@ -287,7 +287,7 @@ class Servers:
     def _draw_fate(self, server: Server, nets: list[Net]) -> None:
         site, after = self._site, self._site.timeline.after
         faults, spec = site.faults, site.spec
-        boot = spec.boot.draw(site.lives)
+        boot = spec.boot.draw(site.lives) + self._boots.longer_s(server)
         server.second_cell = server.number % 2 == 0 and not (
             faults.down_cell_skipped or faults.down_cell_unknown
         )
@@ -321,7 +321,7 @@ class Servers:
             after(shows, self._volume_shows, server, server.epoch)
         if site.befalls("stuck-build", faults.stuck_build):
             return
-        refused = self._mishaps.refusal(server)
+        refused = self._boots.refusal(server) or self._mishaps.refusal(server)
         if refused:
             after(boot, self._build_failed, server, server.epoch, refused)
             return
@@ -411,7 +411,7 @@ class Servers:
 
     def _is_silent(self, server: Server) -> bool:
         silent = is_silent(self._site.spec.behaviour, server)
-        return silent or self.network.carries_too_many(server.id)
+        return silent or server.silent or self.network.carries_too_many(server.id)
 
     def hostname(self, server: Server) -> str:
         """The name that the guest believes to have."""

@@ -1,5 +1,6 @@
 """What all services of one region of a simulated cloud share."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -29,6 +30,8 @@ class Site:
         ids: chance that makes ids, addresses and keys.
         lives: chance that decides how servers fare.
         asked_at: when the call that is being carried out reached the cloud; None is no call.
+        console: what the machine behind a server, given by its id, has written to its console;
+            None is no such machines.
     """
 
     spec: CloudSpec
@@ -42,6 +45,7 @@ class Site:
     project_id: str
     user_id: str
     asked_at: float | None = None
+    console: Callable[[str], str] | None = None
 
     @property
     def user(self) -> str:

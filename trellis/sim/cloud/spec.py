@@ -133,6 +133,8 @@ class Quota:
         keypairs: keypairs.
         volumes: volumes.
         gigabytes: size of them together, in GiB.
+        images: images that the account made.
+        image_mib: size of their files together, in MiB.
     """
 
     instances: int = attrs.field(default=100, validator=_many)
@@ -143,6 +145,8 @@ class Quota:
     keypairs: int = attrs.field(default=100, validator=_many)
     volumes: int = attrs.field(default=100, validator=_many)
     gigabytes: int = attrs.field(default=10_000, validator=_many)
+    images: int = attrs.field(default=UNLIMITED, validator=_many)
+    image_mib: int = attrs.field(default=UNLIMITED, validator=_many)
 
 
 @attrs.frozen(kw_only=True)
@@ -324,10 +328,14 @@ class CloudSpec:
         zones: the availability zones of each region.
         capacity: servers that a region's hypervisors hold, everybody's; None is endless.
         block_storage: type of cinder's entry in the catalog; empty is a cloud without cinder.
+        object_storage: there is a Swift.
         boot: from the create until ACTIVE.
         delete: from the delete until gone.
         volume_delete: the same of a volume.
         guest: from ACTIVE until the guest's sshd answers.
+        image_import: from an import, or a task that imports, until the image is active.
+        image_rate_mib_s: so much of an upload is taken in a second; 0 is as fast as it comes.
+        hashes_images: Glance and Swift take checksums; else they show none.
         latency: from a call's arrival until its answer.
         rate_limits: how many calls are taken; any number of limits hold at once.
         faults: what goes wrong all the time.
@@ -360,10 +368,14 @@ class CloudSpec:
     zones: tuple[str, ...] = ("nova",)
     capacity: int | None = attrs.field(default=None, validator=_at_least(0))
     block_storage: str = "volumev3"
+    object_storage: bool = False
     boot: Lognormal = Lognormal(20.0, 45.0)
     delete: Lognormal = Lognormal(2.0, 5.0)
     volume_delete: Lognormal = Lognormal(1.5, 4.0)
     guest: Lognormal = Lognormal(3.0, 6.0)
+    image_import: Lognormal = Lognormal(20.0, 60.0)
+    image_rate_mib_s: float = attrs.field(default=0.0, validator=_at_least(0.0))
+    hashes_images: bool = True
     latency: Latency = Latency()
     rate_limits: tuple[RateLimit, ...] = ()
     faults: Faults = attrs.field(factory=Faults)
@@ -394,3 +406,9 @@ class CloudSpec:
     def longest_lag_s(self) -> float:
         """The longest list lag there ever is."""
         return max(f.list_lag_s for f in (self.faults, *(w.faults for w in self.fault_windows)))
+
+    @property
+    def longest_image_lag_s(self) -> float:
+        """The same of lists of images."""
+        every = (self.faults, *(w.faults for w in self.fault_windows))
+        return max(f.image_list_lag_s for f in every)

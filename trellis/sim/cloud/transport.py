@@ -1,20 +1,23 @@
 """A simulated cloud behind the road, or an httpx client, of the same process."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
 import httpx
 import trio
 
-from trellis.http.message import Call
+from trellis.http.message import Call, Stream
+from trellis.http.stream import opened
 from trellis.http.wire import NotSentError, Progress, UselessUrlError, WireAnswer, WireError
 from trellis.sim.clock import sleep
 from trellis.sim.cloud.carriage import EVERY_S, PIECE, Cut, Endless, NoAnswer, Trickle, carry
 from trellis.sim.cloud.cloud import SimCloud
-from trellis.sim.cloud.wire import Request, Response
+from trellis.sim.cloud.wire import OCTETS, Request, Response
 
 _PATIENCE_S: Final = 60.0
 """How long a lost call is waited for by a caller who set no time limit."""
@@ -52,16 +55,18 @@ class SimWire:
             raise NotSentError(f"no route to {host}")
         query = urlencode(call.params) if call.params else ""
         headers = {name.lower(): value for name, value in call.headers.items()}
+        body = _Streamed(call.stream) if call.stream is not None else None
         request = Request(
-            call.method, path, query, headers, call.content or b"", trio.current_time()
+            call.method, path, query, headers, call.content or b"", trio.current_time(), body
         )
         carried = await carry(self._cloud, request, alive=self._lives)
         match carried:
             case Response():
                 # What is coded is unpacked by whoever reads it, with a bound.
                 packed = "Content-Encoding" in carried.headers
-                body = _Whole(carried.body) if packed else carried.body
-                return WireAnswer(carried.status, carried.headers, body)
+                content = _content_of(carried)
+                answered = _Whole(content) if packed else content
+                return WireAnswer(carried.status, carried.headers, answered)
             case NoAnswer.REFUSED:
                 raise NotSentError("[Errno 111] Connection refused")
             case NoAnswer.SILENT:
@@ -154,8 +159,12 @@ class SimTransport(httpx.AsyncBaseTransport):
             # Given as content, httpx would unpack it here and now, and without a bound.
             return _streamed(carried, request, _Whole(carried.body))
         return httpx.Response(
-            carried.status, headers=_raw(carried), content=carried.body, request=request
+            carried.status, headers=_raw(carried), content=_content_of(carried), request=request
         )
+
+
+def _content_of(response: Response) -> bytes:
+    return Path(response.file).read_bytes() if response.file else response.body
 
 
 def _streamed(
@@ -196,9 +205,49 @@ class _Slow(httpx.AsyncByteStream):
             yield PIECE
 
 
+class _Streamed:
+    """The body of a road's call, as a cloud reads it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @property
+    def size(self) -> int:
+        return self._stream.size
+
+    def open(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return opened(self._stream)
+
+
+class _Sent:
+    """The body of a request of httpx, as a cloud reads it."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self._request = request
+
+    @property
+    def size(self) -> int | None:
+        length = self._request.headers.get("content-length")
+        return int(length) if length is not None else None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        stream = self._request.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        pieces = aiter(stream)
+        try:
+            yield pieces
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()  # noqa: ASYNC102 - it ends what waits for nothing
+
+
 async def _call_of(request: httpx.Request) -> Request:
-    body = await request.aread()
+    kind = request.headers.get("content-type", "")
+    streamed = kind == OCTETS and isinstance(request.stream, httpx.AsyncByteStream)
+    body = b"" if streamed else await request.aread()
+    incoming = _Sent(request) if streamed else None
     raw_path = request.url.raw_path.decode("ascii")
     path, _, query = raw_path.partition("?")
     headers = {name.lower().decode(): value.decode() for name, value in request.headers.raw}
-    return Request(request.method, path, query, headers, body, trio.current_time())
+    return Request(request.method, path, query, headers, body, trio.current_time(), incoming)

@@ -3,13 +3,17 @@
 The shapes were read off a real OpenStack 2026.2 (``tests/realcloud/real-api-samples.yaml``).
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
 
 import attrs
 import msgspec
 
+from trellis.sim.cloud.spooled import Spooled
+
 JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
 _NOVA_KEYS: Final = {
     400: "badRequest",
     403: "forbidden",
@@ -17,7 +21,29 @@ _NOVA_KEYS: Final = {
     409: "conflictingRequest",
     413: "overLimit",
 }
-_GLANCE_TITLES: Final = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+_GLANCE_TITLES: Final = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+    410: "Gone",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+}
+
+
+class Incoming(Protocol):
+    """The body of a call that is still to come."""
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes, as the caller says; None if he does not."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[AsyncIterator[bytes | memoryview]]:
+        """Read it, once; a piece is good until the next one is asked for."""
+        ...
 
 
 @attrs.frozen
@@ -26,6 +52,10 @@ class Request:
 
     Attributes:
         arrived: when it reached the cloud, in seconds of its clock; None is when it is handled.
+        incoming: a body that is read piece by piece while the call is carried; ``body`` is empty.
+        spooled: what such a body was, once all of it has come.
+        admitted: it was announced, and let in, before its body came.
+        about: id of what was made for it then.
     """
 
     method: str
@@ -34,15 +64,24 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     arrived: float | None = None
+    incoming: Incoming | None = attrs.field(default=None, repr=False)
+    spooled: Spooled | None = attrs.field(default=None, repr=False)
+    admitted: bool = False
+    about: str = ""
 
 
 @attrs.frozen
 class Response:
-    """One answer."""
+    """One answer.
+
+    Attributes:
+        file: path of the file that is its body, in place of ``body``; "" is none.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    file: str = ""
 
     def with_headers(self, **more: str) -> "Response":
         """The same with these headers; underscores stand for dashes."""

@@ -1,8 +1,7 @@
 """The twin of HP Helion Public Cloud, release 13.5, as it was in 2014 and 2015.
 
 What the survey's section "HP Cloud" says, and of part 1 what it says of HP. Not simulated:
-glance v1 itself, by which images were uploaded; cinder v1; and base images that change their
-names.
+cinder v1; and base images that change their names.
 """
 
 from typing import Final
@@ -64,6 +63,9 @@ def hpcloud() -> CloudSpec:
             has_hp_catalog=True,
             speaks_glance_v1=True,
             image_page=25,
+            import_methods=(),
+            vendor_properties=("com.hp__1__",),
+            boots_old_qcow2=True,
             network_carries=CARRIED,
             floating_shown_after_s=180.0,
             shows_plain_addresses=True,

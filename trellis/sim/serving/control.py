@@ -69,6 +69,8 @@ class Control:
             ("GET", "ports"): lambda cloud, _: {"ports": cloud.ports()},
             ("GET", "volumes"): lambda cloud, _: {"volumes": cloud.volumes()},
             ("GET", "keypairs"): lambda cloud, _: {"keypairs": cloud.keypairs()},
+            ("GET", "images"): lambda cloud, _: {"images": cloud.images()},
+            ("GET", "objects"): lambda cloud, _: {"objects": cloud.objects()},
             ("POST", "faults"): _set_faults,
             ("POST", "outage"): _set_outage,
             ("POST", "quota"): _set_quota,
@@ -91,6 +93,8 @@ class Control:
                 return {"clouds": [_described(cloud) for cloud in self._clouds.values()]}
             case [name, "servers", server_id] if request.method == "POST":
                 return _do(self._named(name), server_id, request)
+            case [name, "images", image_id] if request.method == "DELETE":
+                return _remove_image(self._named(name), image_id)
             case [name, what]:
                 handler = self._table.get((request.method, what))
                 if handler is not None:
@@ -99,7 +103,8 @@ class Control:
         if methods and len(parts) == 2:
             raise _Wrong(405, f"{request.method} is not for this path, but {' and '.join(methods)}")
         there = ", ".join(f"{method} /_sim/NAME/{what}" for method, what in self._table)
-        raise _Wrong(404, f"there is GET /_sim/clouds, {there}, POST /_sim/NAME/servers/ID")
+        deeds = "POST /_sim/NAME/servers/ID, DELETE /_sim/NAME/images/ID"
+        raise _Wrong(404, f"there is GET /_sim/clouds, {there}, {deeds}")
 
     def _named(self, name: str) -> SimCloud:
         cloud = self._clouds.get(name)
@@ -188,6 +193,13 @@ def _do(cloud: SimCloud, server_id: str, request: Request) -> None:
                 cloud.remove_server(server_id)
             case _Do.REBUILD:
                 cloud.rebuild_server(server_id)
+    except LookupError as unknown:
+        raise _Wrong(404, str(unknown)) from None
+
+
+def _remove_image(cloud: SimCloud, image_id: str) -> None:
+    try:
+        cloud.remove_image(image_id)
     except LookupError as unknown:
         raise _Wrong(404, str(unknown)) from None
 

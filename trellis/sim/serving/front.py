@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
@@ -11,6 +12,7 @@ from trellis.sim.cloud.carriage import carry
 from trellis.sim.cloud.wire import answer, html
 from trellis.sim.serving.control import Control
 from trellis.sim.serving.http import Answer
+from trellis.sim.serving.incoming import intakes
 
 CONTROL: str = "_sim"
 """The first part of the control face's paths; no cloud may have this name."""
@@ -26,10 +28,12 @@ class Front:
 
     Args:
         clouds: by name.
+        keep_images: folder in which uploaded files are kept; None keeps none.
     """
 
-    def __init__(self, clouds: Mapping[str, SimCloud]) -> None:
+    def __init__(self, clouds: Mapping[str, SimCloud], *, keep_images: Path | None = None) -> None:
         self._clouds = clouds
+        self._intake = intakes(keep_images)
         self._control = Control(clouds)
 
     async def __call__(self, request: Request) -> Answer:
@@ -42,7 +46,8 @@ class Front:
         cloud = self._clouds.get(name) or self._clouds.get(unquote(name))
         if cloud is None:
             return html(404, "Not Found")
-        return await carry(cloud, attrs.evolve(request, path="/" + rest[0]))
+        call = attrs.evolve(request, path="/" + rest[0])
+        return await carry(cloud, call, intake=self._intake)
 
 
 def _is_local(request: Request) -> bool:

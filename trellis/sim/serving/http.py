@@ -9,24 +9,40 @@ import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeGuard
 
+import attrs
 import h11
 import trio
 
 from trellis.config.addresses import ListenAddress
 from trellis.errors import ConfigError
-from trellis.sim.cloud.carriage import EVERY_S, PIECE, Carried, Cut, Endless, NoAnswer, Trickle
-from trellis.sim.cloud.wire import Request, Response, html
+from trellis.sim.cloud.carriage import (
+    EVERY_S,
+    MOST_BODY,
+    PIECE,
+    Carried,
+    Cut,
+    Endless,
+    NoAnswer,
+    Trickle,
+)
+from trellis.sim.cloud.wire import OCTETS, Incoming, Request, Response, html
+from trellis.sim.serving.incoming import LONG, Body, Chunks
+from trellis.sim.serving.incoming import PIECE as LONG_PIECE
 
 Answer = Carried
 Application = Callable[[Request], Awaitable[Answer]]
 
-MOST_BODY: Final = 16 * 1024 * 1024
 _BACKLOG: Final = 2048
 _CHUNK: Final = 65_536
 _RESET: Final = struct.pack("ii", 1, 0)
 _SERVER: Final = (b"server", b"trellis-sim")
+_LINGER_S: Final = 2.0
+_LOOK_S: Final = 1.0
+_ESTABLISHED: Final = 1
+"""The first byte of Linux' ``tcp_info``, while neither side has hung up."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +89,7 @@ class _Connection:
         self._stream = stream
         self._application = application
         self._h11 = h11.Connection(h11.SERVER)
+        self._long: Body | Chunks | None = None
 
     async def run(self) -> None:
         """Answer calls until either side hangs up."""
@@ -92,6 +109,8 @@ class _Connection:
         if request is None:
             return False
         answer = await self._answered(request)
+        if self._is_early(answer):
+            return await self._end_early(request, answer)
         match answer:
             case Response():
                 await self._send(request, answer, answer.body)
@@ -105,20 +124,44 @@ class _Connection:
             case Endless(response):
                 await self._send_for_ever(request, response)
             case NoAnswer.SILENT:
-                await self._until_it_leaves()
+                if self._long is not None and self._long.left:
+                    await self._until_it_gives_up()
+                else:
+                    await self._until_it_leaves()
                 return False
             case NoAnswer.REFUSED | NoAnswer.RESET:
                 self._reset()
                 return False
+        if isinstance(self._long, Body):
+            # The parser has not seen the body: the next call is another conversation.
+            surplus = self._long.surplus
+            self._h11 = h11.Connection(h11.SERVER)
+            if surplus:
+                self._h11.receive_data(surplus)
+            return True
         if self._h11.our_state is h11.MUST_CLOSE or self._h11.their_state is not h11.DONE:
             await self._stream.send_eof()
             return False
         self._h11.start_next_cycle()
         return True
 
+    def _is_early(self, answer: Answer) -> TypeGuard[Response]:
+        """Whether it is answered before all of a long body has come."""
+        return self._long is not None and self._long.left > 0 and isinstance(answer, Response)
+
+    async def _end_early(self, request: Request, answer: Response) -> bool:
+        """Answer, and hang up slowly: who still sends would lose the answer otherwise."""
+        await self._send(request, answer.with_headers(Connection="close"), answer.body)
+        await self._stream.send_eof()
+        with trio.move_on_after(_LINGER_S):
+            await self._until_it_leaves()
+        return False
+
     async def _answered(self, request: Request) -> Answer:
         try:
             return await self._application(request)
+        except (trio.BrokenResourceError, h11.RemoteProtocolError):
+            raise  # the client is gone in the middle of a long body, or sends none
         except Exception:  # noqa: BLE001
             _log.exception("%s %s: the simulated cloud failed", request.method, request.path)
             return html(500, "Internal Server Error")
@@ -129,6 +172,7 @@ class _Connection:
         """The next call; None when the client has hung up."""
         head: h11.Request | None = None
         body = bytearray()
+        self._long = None
         while True:  # noqa: ASYNC913 - it reads, or ends
             event = self._h11.next_event()
             if event is h11.NEED_DATA:
@@ -138,6 +182,9 @@ class _Connection:
                 self._h11.receive_data(await self._stream.receive_some(_CHUNK))
             elif isinstance(event, h11.Request):
                 head = event
+                incoming = self._long_body(head)
+                if incoming is not None:
+                    return attrs.evolve(_request(head, b""), incoming=incoming)
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > MOST_BODY:
@@ -148,10 +195,44 @@ class _Connection:
             else:
                 return None
 
+    def _long_body(self, head: h11.Request) -> Incoming | None:
+        """The body of this call, if it is not to be held in memory."""
+        headers = dict(head.headers)
+        size = int(headers.get(b"content-length", b"0"))
+        octets = headers.get(b"content-type", b"").partition(b";")[0] == OCTETS.encode()
+        if b"transfer-encoding" in headers:
+            self._long = Chunks(self._next_chunk) if octets else None
+        elif (size and octets) or (size > LONG and head.method == b"PUT"):
+            begun, _ = self._h11.trailing_data
+            self._long = Body(self._stream, size, begun, self._go_on)
+        return self._long
+
+    async def _go_on(self) -> None:
+        """Tell a client to send the body, if it waits to be told."""
+        if self._h11.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[])
+            await self._stream.send_all(self._h11.send(go_on) or b"")
+
+    async def _next_chunk(self) -> object:
+        while True:
+            event = self._h11.next_event()
+            if event is not h11.NEED_DATA:
+                await trio.lowlevel.checkpoint()
+                return event
+            await self._go_on()
+            self._h11.receive_data(await self._stream.receive_some(_CHUNK))
+
     async def _until_it_leaves(self) -> None:
         """Say nothing; read until the client hangs up."""
         while await self._stream.receive_some(_CHUNK):
             pass
+
+    async def _until_it_gives_up(self) -> None:
+        """Say nothing and read nothing, until the client hangs up."""
+        sock = self._stream.socket
+        # No event tells that the other side has gone while nothing is read.
+        while sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED:  # noqa: ASYNC110
+            await trio.sleep(_LOOK_S)
 
     # --------------------------------------------------------------------------- sending
 
@@ -161,11 +242,20 @@ class _Connection:
         connection = self._h11
         parts = [connection.send(_head(response, sized=True))]
         # What answers HEAD has the length of the body and no body.
-        if body and request.method != "HEAD":
+        if response.file and request.method != "HEAD":
+            await self._stream.send_all(b"".join(part for part in parts if part))
+            parts = []
+            await self._send_file(response.file)
+        elif body and request.method != "HEAD":
             parts.append(connection.send(h11.Data(data=body)))
         if whole:
             parts.append(connection.send(h11.EndOfMessage()))
         await self._stream.send_all(b"".join(part for part in parts if part))
+
+    async def _send_file(self, path: str) -> None:
+        async with await trio.open_file(path, "rb") as file:
+            while piece := await file.read(LONG_PIECE):
+                await self._stream.send_all(self._h11.send(h11.Data(data=piece)) or b"")
 
     async def _trickle(self, request: Request, response: Response, pause_s: float) -> None:
         """Send an answer byte by byte."""
@@ -209,8 +299,10 @@ class _Connection:
 def _head(response: Response, *, sized: bool) -> h11.Response:
     """The head of an answer; one without its size comes in chunks."""
     headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()]
-    if sized and response.status not in (204, 304):
-        headers.append((b"content-length", b"%d" % len(response.body)))
+    told = any(name.lower() == b"content-length" for name, _ in headers)
+    if sized and not told and response.status not in (204, 304):
+        length = Path(response.file).stat().st_size if response.file else len(response.body)
+        headers.append((b"content-length", b"%d" % length))
     headers.append(_SERVER)
     return h11.Response(status_code=response.status, headers=headers)
 

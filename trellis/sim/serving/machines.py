@@ -29,6 +29,11 @@ class Machines(Protocol):
         ...
 
     @property
+    def boots_images(self) -> bool:
+        """Whether the files of uploaded images are wanted, to boot servers from them."""
+        ...
+
+    @property
     def run_within(self) -> tuple[str, ...]:
         """Words to put before a command that is to reach the machines; empty if none are needed."""
         ...
@@ -63,6 +68,7 @@ class NoMachines:
 
     subnet = NOWHERE
     reachable = False
+    boots_images = False
     run_within = ()
 
     def prepare(self) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
@@ -13,12 +12,12 @@ import trio
 
 from trellis.sim.cloud import Machine
 from trellis.sim.serving import netns
+from trellis.sim.serving.bridge import Step
 from trellis.sim.serving.sshd import HostKeys, furnish, init_command
 
 log = structlog.get_logger()
 
 _TAIL: Final = 200
-Step = Callable[[], Awaitable[None]]
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -155,8 +155,17 @@ def _runs(pid: int) -> bool:
 
 async def end_all_in(namespace: str) -> None:
     """Kill whatever runs in a namespace of ours, and wait until it is gone."""
+    await end_all(partial(processes_in, namespace))
+
+
+async def end_all(those: Callable[[], Awaitable[Sequence[int]]]) -> None:
+    """Kill processes of ours until none is found any more.
+
+    Args:
+        those: looks which there are.
+    """
     with trio.fail_after(10.0):
-        while pids := await processes_in(namespace):
+        while pids := await those():
             for pid in pids:
                 try:
                     os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,9 @@
 """The whole of `trellis cloud`: clouds, machines, files and the port, for as long as it runs."""
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 from random import Random
@@ -16,6 +18,7 @@ from trellis.errors import ConfigError
 from trellis.plugin_host import load_plugins
 from trellis.sim.cloud import CloudSpec, SimCloud
 from trellis.sim.scenario_file import ServedScenario, load_clouds
+from trellis.sim.serving.downloads import Downloads
 from trellis.sim.serving.files import claimed, clouds_document, configuration_document
 from trellis.sim.serving.front import CONTROL, Front, root_of
 from trellis.sim.serving.http import listener, serve_http
@@ -88,7 +91,11 @@ async def serve_clouds(  # noqa: ASYNC114 - no context manager of ours starts it
     twins = any(spec.twin is not None for spec in scenario.clouds)
     types = load_plugins().providers if twins else ProviderRegistry()
     chance, ids = Random(seed), Random()
-    with claimed(folder) as ours, (bound := listener(listen)).socket:
+    with (
+        claimed(folder) as ours,
+        (bound := listener(listen)).socket,
+        _uploads(folder if machines.boots_images else None) as uploaded,
+    ):
         host, port = bound.socket.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         clouds = [
@@ -110,8 +117,12 @@ async def serve_clouds(  # noqa: ASYNC114 - no context manager of ours starts it
             )
             ours.write(ours.clouds_yaml, clouds_document(clouds, types))
             ours.write(ours.configuration, configuration)
-            front = Front({cloud.spec.name: cloud for cloud in clouds})
+            served = {cloud.spec.name: cloud for cloud in clouds}
+            front = Front(served, keep_images=uploaded)
             nursery.start_soon(serve_http, bound, front)
+            downloads = Downloads(nursery, keep_images=uploaded)
+            for cloud in clouds:
+                cloud.fetch_by(downloads.of(cloud.spec))
             within = [*machines.run_within, "env"] if machines.run_within else []
             variable = f"OS_CLIENT_CONFIG_FILE={quote(str(ours.clouds_yaml))}"
             serve = f"trellis serve -c {quote(str(ours.configuration))}"
@@ -127,6 +138,24 @@ async def serve_clouds(  # noqa: ASYNC114 - no context manager of ours starts it
                     next_command=" ".join([*within, variable, serve]),
                 )
             )
+
+
+@contextmanager
+def _uploads(folder: Path | None) -> Iterator[Path | None]:
+    """Have an empty place for uploaded files in a folder, and nothing of it afterwards.
+
+    What a killed run left in it goes: no server of the new one is made from that.
+    """
+    if folder is None:
+        yield None
+        return
+    place = folder.absolute() / "uploaded"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
 
 
 def placed(specs: Sequence[CloudSpec], subnet: IPv4Network) -> list[CloudSpec]:

@@ -36,6 +36,7 @@ class StubNodes:
 
     subnet = _SUBNET
     reachable = True
+    boots_images = False
     run_within = ()
 
     def __init__(self, port: int = 0) -> None:

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter, RawBody
 
 from trellis.model.names import NodeId
-from trellis.model.node import NodeState
+from trellis.model.node import Node, NodeState
 from trellis.web.answers import NodeAnswer, NodePage
 from trellis.web.bodies import HoldBody
 from trellis.web.desk import Desk
@@ -37,13 +37,13 @@ async def list_nodes(
     page = await desk.board.nodes(
         gone=gone, state=in_state, label=label, provider=provider, limit=limit, after=after
     )
-    return NodePage(tuple(node_answer(node) for node in page.items), page.next)
+    return NodePage(tuple(_shown(desk, node) for node in page.items), page.next)
 
 
 @get("/nodes/{node_id:str}")
 async def show_node(node_id: NodePath, desk: NamedDependency[Desk]) -> NodeAnswer:
     """Show a node, also one that is gone."""
-    return node_answer(await desk.board.node(NodeId(node_id)))
+    return _shown(desk, await desk.board.node(NodeId(node_id)))
 
 
 @get("/nodes/{node_id:str}/explain")
@@ -56,7 +56,7 @@ async def explain_node(node_id: NodePath, desk: NamedDependency[Desk]) -> Explan
 async def hold_node(node_id: NodePath, desk: NamedDependency[Desk], body: RawBody) -> NodeAnswer:
     """Keep a node that is in use or used from being deleted."""
     word = read_optional(HoldBody, body)
-    return node_answer(await desk.port.hold(NodeId(node_id), by=word.by, reason=word.reason))
+    return _shown(desk, await desk.port.hold(NodeId(node_id), by=word.by, reason=word.reason))
 
 
 @delete("/nodes/{node_id:str}", status_code=200)
@@ -64,7 +64,11 @@ async def delete_node(
     node_id: NodePath, desk: NamedDependency[Desk], by: Actor = "api"
 ) -> NodeAnswer:
     """Have a node deleted, whatever it does. Fine on one that is being deleted or gone."""
-    return node_answer(await desk.board.delete_node(NodeId(node_id), by))
+    return _shown(desk, await desk.board.delete_node(NodeId(node_id), by))
+
+
+def _shown(desk: Desk, node: Node) -> NodeAnswer:
+    return node_answer(node, desk.board.images.made_from(node.provider, node.shape.image_id))
 
 
 HANDLERS: Final = (list_nodes, show_node, explain_node, hold_node, delete_node)

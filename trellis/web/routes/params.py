@@ -10,6 +10,9 @@ NodePath = Annotated[str, PathParameter(description="Id of the node.")]
 ProviderPath = Annotated[str, PathParameter(description="Name of the provider.")]
 BreakerPath = Annotated[str, PathParameter(description="Id of the breaker.")]
 LeakPath = Annotated[str, PathParameter(description="Id of the leak.")]
+ImagePath = Annotated[str, PathParameter(description="Name of the image.")]
+BuildPath = Annotated[str, PathParameter(description="Id of the build.")]
+UploadPath = Annotated[str, PathParameter(description="Id of the upload.")]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many at most.")]
 After = Annotated[

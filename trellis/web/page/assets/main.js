@@ -5,6 +5,7 @@ import { showClouds } from "./clouds.js";
 import { showConnection } from "./connection.js";
 import { Feed } from "./feed.js";
 import { showFigures } from "./figures.js";
+import { showImages } from "./images.js";
 import { showLabels, showNodes } from "./nodes.js";
 import { showRequests } from "./requests.js";
 import { Store } from "./store.js";
@@ -12,7 +13,7 @@ import { Store } from "./store.js";
 const store = new Store();
 const ages = new Ages(store);
 
-for (const show of [showFigures, showClouds, showRequests, showLabels, showNodes]) {
+for (const show of [showFigures, showClouds, showImages, showRequests, showLabels, showNodes]) {
   store.onStatus(show);
 }
 store.onStatus(() => ages.tick());

@@ -29,6 +29,10 @@ def status(**parts: Any) -> Any:
     return {**empty, **parts}
 
 
+def an_image(builds: Any = (), uploads: Any = ()) -> Any:
+    return {"builds": builds, "places": [{"uploads": []}, {"uploads": uploads}]}
+
+
 def test_a_line_tells_nodes_requests_and_who_is_not_well():
     """Only providers that are not available are told of."""
     ill = {"name": "hp", "state": "unavailable", "reason": "unavailable: hp\nhangs", "leaks": 0}
@@ -48,12 +52,13 @@ def test_a_line_tells_nodes_requests_and_who_is_not_well():
 
 
 def test_what_the_daemon_still_has_is_counted():
-    """Nodes, requests and leaks; nothing is no words."""
+    """Images, nodes, requests and leaks; nothing is no words."""
     leaky = [{"name": "hp", "leaks": 2}, {"name": "ovh", "leaks": 1}]
+    images = [an_image(builds=["one"]), an_image(uploads=["one"]), an_image()]
 
-    assert "" == left_over(status())
-    assert "1 nodes, 2 waiting requests, 3 leaks" == left_over(
-        status(nodes={"total": 1}, requests={"waiting": 2}, providers=leaky)
+    assert "" == left_over(status(), {"items": [an_image()]})
+    assert "2 images, 1 nodes, 2 waiting requests, 3 leaks" == left_over(
+        status(nodes={"total": 1}, requests={"waiting": 2}, providers=leaky), {"items": images}
     )
 
 
@@ -63,7 +68,7 @@ async def test_a_daemon_that_keeps_something_is_a_problem_after_a_minute(autojum
     class Keeping:
         async def get(self, path: str) -> Any:
             await trio.lowlevel.checkpoint()
-            return status(nodes={"total": 1})
+            return {"items": []} if path == "/images" else status(nodes={"total": 1})
 
     began = trio.current_time()
     problems = await settle(Keeping(), Stage(url="", tell=str))

@@ -39,9 +39,13 @@ async def _settled(face: LocalClient, running: Stand) -> str:
     """Wait until neither the daemon nor the clouds have anything of ours; what they still have."""
     left = ""
     with trio.move_on_after(_SETTLES_WITHIN_S):
-        while left := left_over(await face.get("/status")) or await _ours(running):  # noqa: ASYNC110
+        while left := await _left(face) or await _ours(running):  # noqa: ASYNC110
             await trio.sleep(_EVERY_S)
     return left
+
+
+async def _left(face: LocalClient) -> str:
+    return left_over(await face.get("/status"), await face.get("/images"))
 
 
 async def _ours(running: Stand) -> str:

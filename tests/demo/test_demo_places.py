@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,10 @@ def test_the_configuration_is_that_of_the_clouds_at_our_address(tmp_path):
     assert "sqlite:demo.db" in text
 
 
+class CallBrokeError(Exception):
+    """Stands for what a call raises when its connection breaks."""
+
+
 async def test_a_process_that_ends_by_itself_ends_the_block_and_shows_its_log(tmp_path):
     """What it wrote last is in the error, with how it ended."""
     log = tmp_path / "x.log"
@@ -113,6 +118,16 @@ async def test_a_process_that_ends_by_itself_ends_the_block_and_shows_its_log(tm
     (error,) = raised.value.exceptions
     assert "the thing has ended with status 3" in str(error)
     assert "| the reason" in str(error)
+
+
+async def test_a_process_that_dies_is_told_of_though_a_call_to_it_broke_first(tmp_path):
+    """The broken call is known at once, the end of the process only a moment later."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+    with pytest.RaisesGroup(CallBrokeError, ChildEndedError):
+        async with started("it", command, folder=tmp_path, log=tmp_path / "x.log") as child:
+            os.kill(child.pid, signal.SIGKILL)
+            raise CallBrokeError
 
 
 @pytest.mark.slow

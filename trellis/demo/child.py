@@ -17,6 +17,8 @@ _STOPS_WITHIN_S: Final = 12.0
 """The daemon gives answers under way five seconds."""
 _ABANDONED_S: Final = 3.0
 """For a process whose end nobody has asked for in good order."""
+_END_IS_KNOWN_WITHIN_S: Final = 1.0
+"""A process that dies breaks calls to it a moment before its end is told."""
 _TAIL_LINES: Final = 12
 _TAIL_BYTES: Final = 8192
 
@@ -129,7 +131,14 @@ async def started(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(child._watch)
-            yield child
+            try:
+                yield child
+            except Exception:
+                # If it has just died, that is what there is to tell, beside the call that broke.
+                with trio.move_on_after(_END_IS_KNOWN_WITHIN_S, shield=True):
+                    await process.wait()
+                    await trio.lowlevel.checkpoint()
+                raise
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 2 * _ABANDONED_S):

@@ -1,7 +1,7 @@
 # Everything a checkout can do. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-real test-ssh test-image test-dib test-browser test-pythons demo bench soak docs clean
+.PHONY: help setup format check test test-real test-ssh test-image test-dib test-zuul test-browser test-pythons demo bench soak docs clean
 
 # The first of these that is Python 3.11 or newer; `make setup PYTHON=…` names another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
@@ -56,7 +56,7 @@ $(ASYNC_DONE): $(ASYNC_FILES) Makefile requirements/dev.txt
 	@touch $@
 
 test: $(READY) ## every test that needs no root and no server of its own; ARGS go to pytest
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not real and not ssh and not browser and not image and not dib" $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not real and not ssh and not browser and not image and not dib and not zuul" $(ARGS)
 
 test-real: $(READY) ## the tests on a real OpenStack, which is installed and started if need be
 	tests/realcloud/up
@@ -73,6 +73,12 @@ test-dib: $(READY) ## the same with a real diskimage-builder: ten minutes, and r
 	.venv-dib/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r requirements/images.txt
 	$(BIN)/python -m pytest -q -m dib tests/image $(ARGS)
+
+test-zuul: $(READY) ## a real ZooKeeper, and Zuul's own classes; wants Java and zookeeper
+	@test -x .venv-zuul/bin/python || $(BIN)/python -m venv .venv-zuul
+	.venv-zuul/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps -r requirements/zuul.txt
+	$(BIN)/python -m pytest -q -m zuul tests/zookeeper tests/zuul $(ARGS)
 
 test-browser: $(READY) ## the status page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/browser.txt

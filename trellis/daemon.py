@@ -96,7 +96,7 @@ async def _run(path: Path, signals: AsyncIterator[int], started: Callable[[str],
     host = load_plugins(disabled_plugins(path))
     for plugin in host.broken():
         log.error("plugin_disabled", plugin=plugin.name, origin=plugin.origin, why=plugin.problem)
-    loaded = load(path, host.providers, host.image_builders)
+    loaded = load(path, host.providers, host.image_builders, host.demand_sources)
     for warning in (*host.warnings, *loaded.warnings):
         log.warning("configuration", warning=warning)
     configuration = loaded.configuration
@@ -115,9 +115,16 @@ async def _run(path: Path, signals: AsyncIterator[int], started: Callable[[str],
         record_log=SqliteLog(configuration.store.path),
         accounts=accounts,
         builders=host.image_builders,
+        sources=host.demand_sources,
     ) as core:
         reloading = Reloading(
-            path, host.providers, configuration, core, read_cloud, builders=host.image_builders
+            path,
+            host.providers,
+            configuration,
+            core,
+            read_cloud,
+            builders=host.image_builders,
+            demand_sources=host.demand_sources,
         )
         await _serve(configuration, core, reloading, signals, started)
 

@@ -16,7 +16,7 @@ from trellis.control.core import Core
 from trellis.control.nudge import Nudge
 from trellis.errors import ConfigError
 from trellis.openstack.clouds import read_clouds
-from trellis.spi.registry import ImageBuilderRegistry, ProviderRegistry
+from trellis.spi.registry import DemandSourceRegistry, ImageBuilderRegistry, ProviderRegistry
 
 log = structlog.get_logger()
 
@@ -37,6 +37,7 @@ class Reloading:
         read_cloud: gives the files of a cloud's TLS settings.
         sources: gives the paths that decide what clouds.yaml and secure.yaml are.
         builders: the types of image builder there are.
+        demand_sources: the types of demand source there are.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Reloading:
         read_cloud: ReadCloud,
         sources: Callable[[], Iterable[Path]] = lambda: read_clouds().sources(),
         builders: ImageBuilderRegistry | None = None,
+        demand_sources: DemandSourceRegistry | None = None,
     ) -> None:
-        self._builders = builders
+        self._builders, self._demand_sources = builders, demand_sources
         self._path, self._registry, self._core = path, registry, core
         self._read_cloud, self._sources = read_cloud, sources
         self._configuration = configuration
@@ -91,7 +93,7 @@ class Reloading:
 
     async def _take_up(self) -> None:
         try:
-            loaded = load(self._path, self._registry, self._builders)
+            loaded = load(self._path, self._registry, self._builders, self._demand_sources)
             if loaded.configuration.deployment != self._configuration.deployment:
                 raise ConfigError(
                     [

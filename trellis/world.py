@@ -14,6 +14,8 @@ import trio
 
 from trellis.http.transport import TransportFactory
 from trellis.spi.image import ImageSource
+from trellis.zookeeper.opening import open_session
+from trellis.zookeeper.session import OpenSession
 
 CATCH_UP: Final = 0.05
 """Seconds by which UTC catches up with a wall clock that has jumped, in each second."""
@@ -95,6 +97,7 @@ class World:
         connect: open a stream to a node; raises OSError.
         transport: makes the HTTP transport of one account.
         image_source: the file of an image, by its path and size; None reads files of this host.
+        zookeeper: opens a session with ZooKeeper, for the demand sources that want one.
     """
 
     wall: SteadyClock = attrs.field(factory=SteadyClock, converter=_steady)
@@ -102,3 +105,4 @@ class World:
     connect: Callable[[str, int], Awaitable[trio.abc.Stream]] = trio.open_tcp_stream
     transport: TransportFactory
     image_source: Callable[[str, int], ImageSource] | None = None
+    zookeeper: OpenSession = open_session

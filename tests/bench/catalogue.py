@@ -13,6 +13,7 @@ from tests.bench.workloads.quota import FullQuota
 from tests.bench.workloads.restart import Restart
 from tests.bench.workloads.steady import Burst, Steady
 from tests.bench.workloads.uploads import Uploads
+from tests.bench.workloads.zuul import Zuul
 
 
 class Workload(Protocol):
@@ -51,6 +52,8 @@ WHOLE: Final[dict[str, Workload]] = {
     "hung": Hung(),
     "plugins": Plugins(),
     "uploads": Uploads(),
+    "zuul-50": Zuul(in_flight=50, ramp_s=25.0, seconds=90.0),
+    "zuul-sustained": Zuul(cloud=_FAST, in_flight=150, ramp_s=5.0, seconds=40.0),
 }
 """As the figures to reach are meant."""
 
@@ -77,5 +80,7 @@ SHORT: Final[dict[str, Workload]] = {
     "limit": Limit(cloud_boot=(2.0, 4.5), number=60),
     "plugins": Plugins(in_flight=10, rounds=3),
     "uploads": Uploads(mib=256),
+    "zuul-50": Zuul(cloud=_BRISK, in_flight=20, ramp_s=3.0, seconds=10.0),
+    "zuul-sustained": Zuul(cloud=_FAST, in_flight=40, ramp_s=2.0, seconds=8.0),
 }
 """The same, small: does it all still work? Its figures are not those of the table."""

@@ -286,6 +286,45 @@ ROWS: Final = (
         what="image upload, longest block, the part it computed",
         unit="ms",
     ),
+    *_waits("zuul-50", "Zuul, 50 in flight", ready_p50=0.6, ready_p95=1.6),
+    Row(
+        workload="zuul-50",
+        figure="calls_per_node",
+        what="API calls per node life, Zuul, 50 in flight",
+        unit="calls",
+    ),
+    Row(
+        workload="zuul-50",
+        figure="daemon_cpu_ms",
+        what="daemon's CPU per node life, Zuul, 50 in flight",
+        unit="ms",
+    ),
+    *(
+        Row(
+            workload="zuul-50",
+            figure=f"writes_{who}",
+            what=f"ZooKeeper writes of {whose} per node life",
+            unit="",
+            most=most,
+        )
+        for who, whose, most in (("trellis", "Trellis", 12.0), ("zuul", "Zuul", None))
+    ),
+    Row(
+        workload="zuul-sustained",
+        figure="lives_per_s",
+        what="sustained node lives through ZooKeeper",
+        unit="/s",
+        least=50.0,
+    ),
+    *(
+        Row(
+            workload="zuul-sustained",
+            figure=f"{who}_cores",
+            what=f"{who}, sustained through ZooKeeper",
+            unit="cores",
+        )
+        for who in ("daemon", "clouds", "bench", "others")
+    ),
 )  # fmt: skip
 
 

@@ -34,6 +34,9 @@ class Daemon:
     def do(self, act: Callable[..., Any], *args: Any) -> Any:
         return trio.from_thread.run_sync(act, *args, trio_token=self._token)
 
+    def do_async(self, act: Callable[..., Any], *args: Any) -> Any:
+        return trio.from_thread.run(act, *args, trio_token=self._token)
+
     def run(self) -> None:
         trio.run(self._main)
 

@@ -127,3 +127,15 @@ async def test_address_that_went_to_another_just_before_a_kill_is_noticed_at_the
         assert store.head(Node, owner.id) == owner
         assert store.head(Node, elsewhere.id) == elsewhere
         nursery.cancel_scope.cancel()
+
+
+async def test_one_that_is_given_is_lost_and_stays(autojump_clock, nursery):
+    """It may be in somebody's hands: its source says when it can go."""
+    node = at_rest(1, allocated_to="r1", lease_id="l1")
+    async with bench(node) as (store, deaths):
+        nursery.start_soon(deaths.run)
+        deaths.see_row(a_row(external_id=node.external_id, state=InstanceState.GONE))
+        await trio.sleep(1)
+
+        after = store.head(Node, node.id)
+        assert (after.state, after.lost) == (NodeState.READY, True)

@@ -32,7 +32,7 @@ def a_fleet(*records: object) -> Fleet:
 def a_step(node: Node, chance: Random) -> Node | None:
     """Some change that may befall a node; None if it is gone."""
     ways = sorted(NODE_TRANSITIONS[node.state], key=lambda state: state.value)
-    choice = chance.randrange(8)
+    choice = chance.randrange(9)
     if choice == 0 and ways:
         after = node.became(chance.choice(ways), NOW)
         return None if after.state is NodeState.GONE else after
@@ -50,6 +50,10 @@ def a_step(node: Node, chance: Random) -> Node | None:
         return attrs.evolve(node, az=f"az{chance.randrange(2)}")
     if choice == 6:
         return attrs.evolve(node, tenant=f"t{chance.randrange(2)}")
+    if choice == 7:
+        return attrs.evolve(
+            node, lease_id=f"l{chance.randrange(2)}" if chance.random() < 0.5 else None
+        )
     return attrs.evolve(node, fault="something")
 
 
@@ -139,6 +143,26 @@ class TestNews:
         """It has to be placed."""
         assert told(a_fleet(), Change(None, a_request(1)))[0]
 
+    def test_request_behind_others_of_its_shape_is_none(self):
+        """It waits as the first of its queue does."""
+        assert not told(a_fleet(a_request(1)), Change(None, a_request(2)))[0]
+
+    def test_request_ahead_of_others_of_its_shape_is_news(self):
+        """It is the first of its queue from now on."""
+        assert told(a_fleet(a_request(2)), Change(None, a_request(1)))[0]
+
+    def test_request_that_came_while_the_one_ahead_was_being_placed_is_news(self):
+        """No pass has seen it, and what it stood behind waits no longer."""
+        first, second = a_request(1), a_request(2)
+        fleet = a_fleet(first)
+        node = a_node(1, state=NodeState.BUILDING, allocated_to=first.id, slot=0)
+        fleet.apply([Change(None, second)])
+        assert not fleet.news
+
+        fleet.apply([Change(first, placed(first)), Change(None, node)])
+
+        assert fleet.news
+
     def test_cancelled_request_that_waited_is_news(self):
         """It may have held up those behind it."""
         request = a_request(1)
@@ -178,9 +202,30 @@ class TestNews:
             deleting.became(NodeState.GONE, NOW), resources=(a_server(1, gone_at=NOW),)
         )
 
-        assert told(fleet, Change(used, deleting)) == (False, True)
+        assert told(fleet, Change(used, deleting)) == (False, False)
         assert told(fleet, Change(deleting, gone, archive=True)) == (False, True)
         assert gone.resource(ResourceKind.SERVER) is None
+
+    def test_use_that_ends_makes_no_room_yet(self):
+        """The server is still there, and nothing that is idle could go to join its room."""
+        leased = a_node(1, state=NodeState.IN_USE)
+        change = Change(leased, leased.became(NodeState.USED, NOW))
+
+        assert told(a_fleet(leased), change) == (False, False)
+
+    def test_use_that_ends_gives_its_tenant_room(self):
+        """What is being deleted is not held by the tenant any more."""
+        leased = a_node(1, state=NodeState.IN_USE, tenant="t1")
+        change = Change(leased, leased.became(NodeState.USED, NOW))
+
+        assert told(a_fleet(leased), change) == (False, True)
+
+    def test_use_that_ends_may_have_idle_nodes_go(self):
+        """Its room and theirs together may be enough for whom neither alone would do."""
+        leased = a_node(1, state=NodeState.IN_USE)
+        change = Change(leased, leased.became(NodeState.USED, NOW))
+
+        assert told(a_fleet(leased, a_node(2)), change) == (False, True)
 
     def test_word_about_a_provider_is_news(self):
         """A pause changes where launches may go."""

@@ -26,9 +26,11 @@ from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.spec import CloudSpec
 from trellis.sim.cloud.transport import SimTransport
 from trellis.sim.simulate import builtin_types
-from trellis.spi.registry import ProviderRegistry
+from trellis.spi.registry import DemandSourceRegistry, ProviderRegistry
 from trellis.store.simulated import SimulatedLog
 from trellis.world import World
+from trellis.zookeeper.opening import open_session
+from trellis.zookeeper.session import OpenSession
 
 EPOCH = 1_767_225_600.0
 MINUTE = 60.0
@@ -80,6 +82,7 @@ class Stage:
     Attributes:
         wall: the wall clock of the daemon's host; the clouds have one that is right.
         seed: of the daemon's chance.
+        zookeeper: opens the daemon's sessions with ZooKeeper.
         meddle: what sits on alpha's wires; None lets all calls through.
         calls: all calls made: cloud, method, path.
         entry: alpha's in clouds.yaml; `write` puts it there, without it if it is None.
@@ -92,8 +95,9 @@ class Stage:
         alpha: CloudSpec | None = None,
         configuration: str = CONFIGURATION,
         types: ProviderRegistry | None = None,
+        sources: DemandSourceRegistry | None = None,
     ) -> None:
-        self.types = types or builtin_types()
+        self.types, self.sources = types or builtin_types(), sources
         alpha = alpha or CloudSpec(name="alpha")
         self.clouds = {
             "alpha": SimCloud(alpha, wall=wall, random=Random(1)),
@@ -101,6 +105,7 @@ class Stage:
         }
         self.wall: Callable[[], float] = wall
         self.seed = 4
+        self.zookeeper: OpenSession = open_session
         self.meddle: Meddle | None = None
         self.calls: list[tuple[str, str, str]] = []
         self.open_wires = 0
@@ -136,6 +141,7 @@ class Stage:
             random=Random(self.seed),
             connect=connector(self.clouds.values()),
             transport=transports or self.wires,
+            zookeeper=self.zookeeper,
         )
         accounts = Accounts(
             read=self.read,
@@ -146,7 +152,11 @@ class Stage:
         )
         with structlog.testing.capture_logs() as self.events:
             async with run_core(
-                configuration, world=world, record_log=self.log, accounts=accounts
+                configuration,
+                world=world,
+                record_log=self.log,
+                accounts=accounts,
+                sources=self.sources,
             ) as core:
                 self.core = core
                 yield core
@@ -154,7 +164,12 @@ class Stage:
 
     def _parsed(self) -> Configuration:
         return parse(
-            self.configuration, self.types, file="stage", folder=self._file.parent
+            self.configuration,
+            self.types,
+            None,
+            self.sources,
+            file="stage",
+            folder=self._file.parent,
         ).configuration
 
     async def take_up(self, configuration: str) -> None:

@@ -17,6 +17,8 @@ NOT_RUN = {
     r"trellis breaker reset": "needs one that is open; tests/cli/test_cli_breakers.py types it",
     r"trellis image (?!list)": "needs an image that is built; tests/cli types them",
     r"trellis provider accept": "needs a cloud that moved; tests/cli types it",
+    r"trellis request explain 200-": "needs a Zuul; tests/cli types it",
+    r"trellis demand end": "needs a source that was dropped; tests/cli types it",
     r"sudo ": "needs root; tests/ssh types the lines of the page",
     r"trellis node ssh": "a stub lets nobody in; tests/ssh logs in",
     r'export PATH="\$PWD/\.venv/bin:\$PATH"': "tests have the path already",

@@ -23,6 +23,7 @@ TUTORIAL = ROOT / "docs/tutorial/first-node.md"
 REAL_CLOUD = ROOT / "docs/how-to/first-real-cloud.md"
 SIMULATE = ROOT / "docs/how-to/simulate.md"
 WHAT_IF = ROOT / "docs/how-to/what-if.md"
+CONVERT = ROOT / "docs/how-to/convert-nodepool-configuration.md"
 SIMULATED = ROOT / "docs/how-to/simulated-clouds.md"
 ADD_A_CLOUD = ROOT / "docs/how-to/add-a-cloud.md"
 """`test_add_a_cloud.py` types it."""
@@ -82,6 +83,8 @@ def world(tmp_path_factory):
     (folder / "my-clouds.yaml").write_text(file_of(SIMULATED, "clouds"))
     (folder / "story.yaml").write_text(file_of(SIMULATE, "clouds"))
     (folder / "known.yaml").write_text(file_of(WHAT_IF, "demand"))
+    (folder / "nl01.yaml").write_text(file_of(CONVERT, "labels"))
+    (folder / "nb01.yaml").write_text(file_of(CONVERT, "elements-dir"))
     (recorded,) = [x for x in blocks(SIMULATE.read_text(encoding="utf-8")) if x.kind == "csv"]
     (folder / "jobs.csv").write_text(recorded.text)
     with reading(folder) as reader:

@@ -257,7 +257,8 @@ class World:
         changes = [Change(request, closed, archive=True), Change(lease, lease, archive=True)]
         for node_id in request.nodes:
             node = self.fleet.nodes[node_id]
-            changes.append(Change(node, node.became(NodeState.USED, self.now)))
+            over = NodeState.DELETING if node.given else NodeState.USED
+            changes.append(Change(node, node.became(over, self.now)))
         self.fleet.apply(changes)
 
     def delete(self) -> None:
@@ -382,5 +383,9 @@ asks = st.fixed_dictionaries(
         "tenant": st.sampled_from([None, "acme", "zeta"]),
         "priority": st.sampled_from([100, 200]),
         "provider": st.sampled_from([None, None, None, "alpha"]),
+        "prefers": st.sampled_from([None, None, "beta", "nobody"]),
+        "rank": st.integers(0, 1),
+        "reuse": st.sampled_from([True, True, False]),
+        "source": st.sampled_from([None, "zuul"]),
     }
 )

@@ -62,6 +62,25 @@ async def test_create_sends_tag_and_label():
     assert server["config_drive"] is True
 
 
+@pytest.mark.parametrize(
+    ("most", "own", "kept"),
+    [(None, 0, 4), (40, 31, 4), (40, 33, 2), (40, 35, 0), (None, 122, 1), (None, 130, 0)],
+)
+async def test_notes_have_the_room_that_tags_and_properties_leave(most, own, kept):
+    """Nova takes 128 items for a server, some clouds fewer; one more refuses the create."""
+    properties = {f"key-{number}": "value" for number in range(own)}
+    session = CannedSession()
+    config = a_config(a_label("small", instance_properties=properties))
+    notes = {f"trellis_note_{number}": "value" for number in range(4)}
+
+    provider = a_provider(session, config, quirks=Quirks(metadata_most=most))
+    await provider.create(an_intent(metadata=notes))
+
+    metadata = session.made[-1].json["server"]["metadata"]
+    assert [key for key in metadata if key in notes] == list(notes)[:kept]
+    assert len(metadata) == 4 + own + kept  # the tag of a copy of a store has one more
+
+
 async def test_metadata_cannot_take_the_tags_place():
     """Whatever the core adds, the tag is the tag."""
     session = CannedSession()

@@ -181,7 +181,7 @@ OTHERWISE = {
     ProviderView: {
         "name": "omega",
         "launches_left": 9,
-        "turns_left": 9,
+        "turns_left": 0,  # of more it makes none: answers are of before the first launch
         "barred": "used up",
         "paused": "paused by ada",
         "zone_nodes": {"a": 9},

@@ -5,7 +5,7 @@ import time
 
 import trio
 
-from trellis.sim.clock import VirtualClock, sleep
+from trellis.sim.clock import VirtualClock, light_sleep, sleep
 
 
 def test_a_day_takes_no_time():
@@ -106,6 +106,27 @@ def test_a_shielded_sleep_is_over_before_it_is_cancelled():
         return scope.cancelled_caught, trio.current_time()
 
     assert trio.run(main, clock=VirtualClock()) == (True, 5.0)
+
+
+def test_all_that_sleeps_by_trio_sleeps_lightly_while_it_is_wanted():
+    """At the same moments as before, with no cancel scope of its own; and Trio's is put back."""
+    plain = trio.sleep
+
+    async def main() -> tuple[list[float], bool]:
+        moments = []
+        for seconds in (2.0, 0.0, 1.5):
+            await trio.sleep(seconds)
+            moments.append(trio.current_time())
+        with trio.move_on_after(1.0) as scope:
+            await trio.sleep(50.0)
+        return [*moments, trio.current_time()], scope.cancelled_caught
+
+    with light_sleep():
+        assert trio.sleep is sleep
+        found = trio.run(main, clock=VirtualClock())
+
+    assert found == ([2.0, 2.0, 3.5, 4.5], True)
+    assert trio.sleep is plain
 
 
 async def test_under_any_other_clock_it_is_a_plain_sleep(autojump_clock):

@@ -130,16 +130,16 @@ class TestLists:
     async def test_changes_since_costs_what_changed_and_not_what_there_is(
         self, autojump_clock, monkeypatch
     ):
-        """With many servers and one change, one entry of the index is read beyond the change."""
+        """With many servers and one change, only the change is taken from the index."""
         cloud = cloud_of(quota=Quota(instances=-1, cores=-1, ram_mib=-1, ports=-1))
         read = 0
 
         class Counted(list):
-            def __reversed__(self):
+            def __getitem__(self, place):
                 nonlocal read
-                for entry in super().__reversed__():
-                    read += 1
-                    yield entry
+                found = super().__getitem__(place)
+                read += len(found) if isinstance(place, slice) else 0
+                return found
 
         async with session_of(cloud) as session:
             for number in range(300):
@@ -151,7 +151,7 @@ class TestLists:
 
             rows = await session.rows("?changes-since=2026-01-01T00:01:00Z")
             assert [row["id"] for row in rows] == [last]
-            assert read == 2
+            assert read == 1
 
     async def test_a_row_is_rendered_once_for_each_look(self, autojump_clock):
         """Two lists without a change between them share the encoded row."""

@@ -27,7 +27,8 @@ from trellis.sim.what_if import (
     with_loss,
     with_quota,
 )
-from trellis.spi.config import ProviderConfig
+from trellis.spi.config import DemandSourceConfig, ProviderConfig
+from trellis.spi.registry import DemandSourceRegistry
 
 OWN = """
 deployment: ci-main
@@ -116,6 +117,39 @@ def test_what_stands_for_real_things_is_left_out():
     }
     assert [label.min_ready for label in read.labels] == [1, 0]
     assert read.deployment == "ci-main"
+
+
+def test_demand_sources_are_left_out():
+    """Made-up nodes must never be offered to the Zuul of the site."""
+    sources = DemandSourceRegistry()
+    sources.add("zuul", lambda config, context: None, DemandSourceConfig)
+    text = f"{OWN}demand-sources: [{{name: zuul, type: zuul}}]\n"
+    types = PluginHost(built_in_plugins()).providers
+    own = parse(text, types, None, sources, file="own.yaml", folder=_here()).configuration
+    assert own.demand_sources
+
+    scenario = suppose(own, name="own", types=builtin_types()).scenario
+
+    assert "demand-sources" not in yaml.safe_load(scenario.configuration)
+
+
+def test_a_story_opens_no_session_with_a_real_zookeeper(monkeypatch):
+    """Not even if the configuration that it holds names one."""
+    opened = []
+
+    def open_one(servers):
+        opened.append(servers)
+        raise AssertionError("a simulation has called the world outside")
+
+    monkeypatch.setattr("trellis.zookeeper.bridge.kazoo_session", open_one)
+    story = calm()
+    named = "demand-sources: [{name: z, type: zuul, zookeeper-servers: [{host: zk01}]}]\n"
+    story = attrs.evolve(story, configuration=f"{story.configuration}\n{named}")
+
+    outcome = simulate(story, 1)
+
+    assert outcome.violations == ()
+    assert opened == []
 
 
 def test_what_is_assumed_is_said():

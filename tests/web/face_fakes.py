@@ -10,6 +10,7 @@ from image_fakes import FakeImages
 
 from trellis.control.board import Measure, Page, Reset, Sample
 from trellis.errors import AlreadyDoneError, KeyReusedError, RefusedError, UnknownIdError
+from trellis.model.asked import job_of, pipeline_of, tenant_of, words_of
 from trellis.model.breaker import BreakerState, BreakerStatus, Scope
 from trellis.model.names import LeaseId, RequestId, node_id
 from trellis.model.node import (
@@ -37,6 +38,8 @@ from trellis.model.status import (
     PoolStatus,
     ProviderStatus,
     QuotaStatus,
+    SourceState,
+    SourceStatus,
     TenantStatus,
 )
 
@@ -93,6 +96,14 @@ def a_breaker(**changes: object) -> BreakerStatus:
         subject="image debian", state=BreakerState.OPEN, since=T0, failures=3,
         reason="no SSH", next_probe_s=42.0, probe=None,
         words="image debian: 3 launches failed in a row (no SSH); one is tried again in 42 s",
+    )  # fmt: skip
+    return attrs.evolve(status, **changes)
+
+
+def a_source(**changes: object) -> SourceStatus:
+    status = SourceStatus(
+        name="zuul", type="zuul", state=SourceState.RUNNING, since=T0, reason="",
+        requests={"requested": 2, "fulfilled": 5},
     )  # fmt: skip
     return attrs.evolve(status, **changes)
 
@@ -247,7 +258,7 @@ class FakeBoard:
         self.images = FakeImages()
         self.status = {"ovh-bhs1": a_provider()}
         self.log: list[Event] = [an_event(number) for number in (1, 2, 3)]
-        self.oldest = 0
+        self.oldest, self.host_keys = 0, True
         self.readiness = (True, "")
         self.outlooks: dict[str, Outlook] = {}
         self.acts: list[tuple[object, ...]] = []
@@ -255,6 +266,7 @@ class FakeBoard:
         self.why = "ovh-bhs1: no room for 4 cores"
         self._news = trio.Event()
         self.followers, self.left, self.crowd = 0, trio.Event(), trio.Event()
+        self.sources = {source.name: source for source in (a_source(),)}
         self.open_breakers = {one.id: one for one in (a_breaker(),)}
         self.known_leaks = {
             "ovh-bhs1:server:u9": Leak(
@@ -293,13 +305,37 @@ class FakeBoard:
         self.acts.append(("delete", node_id, by))
         return attrs.evolve(node, state=NodeState.DELETING)
 
-    async def requests(self, *, gone=False, state=None, requestor=None, limit=200, after=None):  # type: ignore[no-untyped-def]
+    async def requests(
+        self, *, gone=False, state=None, requestor=None, tenant=None, pipeline=None, job=None,
+        limit=200, after=None,
+    ):  # type: ignore[no-untyped-def]  # fmt: skip
         chosen = [
             request
             for request in self.port.requests.values()
-            if state in (None, request.state) and requestor in (None, request.ask.requestor)
+            if state in (None, request.state)
+            and requestor in (None, request.ask.requestor)
+            and tenant in (None, tenant_of(request.ask))
+            and pipeline in (None, pipeline_of(request.ask))
+            and job in (None, job_of(request.ask))
         ]
         return Page(items=tuple(chosen[:limit]))
+
+    async def find_requests(self, word: str, most: int) -> tuple[NodeRequest, ...]:
+        if word in self.port.requests:
+            return (self.port.requests[word],)
+        found = [r for r in self.port.requests.values() if word in words_of(r.ask)]
+        return tuple(reversed(found))[:most]
+
+    def demand_sources(self) -> tuple[SourceStatus, ...]:
+        return tuple(self.sources.values())
+
+    async def end_demand(self, name: str, by: str) -> int:
+        if name not in self.sources:
+            raise UnknownIdError(f"there is no demand source {name!r}")
+        if self.sources[name].state is not SourceState.DROPPED:
+            raise RefusedError(f"demand source {name!r} is configured", remedy="take it out")
+        self.acts.append(("end", name, by))
+        return sum(self.sources.pop(name).requests.values())
 
     def request_counts(self) -> dict[RequestState, int]:
         return Counter(request.state for request in self.port.requests.values())
@@ -321,6 +357,7 @@ class FakeBoard:
             LabelStatus(
                 name="fedora-40", min_ready=0, offered_by=(),
                 missing={"ovh-bhs1/main": "no image 'fedora-40'; near: 'fedora-41'"}, nodes={},
+                host_key_checking=self.host_keys,
             ),
         )  # fmt: skip
 

@@ -162,7 +162,7 @@ def test_tables_are_tables_that_can_be_reached_by_keyboard():
     regions = [a for _, a in MARKUP.tags if a.get("role") == "region"]
     names = {a["id"] for _, a in MARKUP.tags if "id" in a}
 
-    assert len(tables) == len(regions) == 5
+    assert len(tables) == len(regions) == 6
     assert sum(tag == "caption" for tag, _ in MARKUP.tags) == len(tables)
     assert all(a["tabindex"] == "0" and a["aria-labelledby"] in names for a in regions)
     assert any(a.get("aria-live") == "polite" for _, a in MARKUP.tags)

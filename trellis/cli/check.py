@@ -58,7 +58,7 @@ def look(file: Path, *, offline: bool) -> tuple[list[str], list[str]]:
     host = load_plugins(disabled_plugins(file))
     registry = host.providers
     try:
-        loaded = load(file, registry, host.image_builders)
+        loaded = load(file, registry, host.image_builders, host.demand_sources)
     except ConfigError as error:
         return list(error.faults), []
     faults = [] if offline else _cloud_faults(file, loaded.configuration, registry)

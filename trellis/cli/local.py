@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from trellis.cli.check import check
+from trellis.cli.import_nodepool import import_nodepool
 from trellis.cli.plugin_check import check as check_plugin
 from trellis.cli.plugin_new import new as new_plugin
 from trellis.cli.plugin_record import record as record_plugin
@@ -72,6 +73,7 @@ def config() -> None:
 
 
 config.add_command(check)
+config.add_command(import_nodepool)
 
 
 @config.command(examples=["trellis config show trellis.yaml"])
@@ -90,7 +92,7 @@ def show(file: Path, output: str) -> None:
     from trellis.plugin_host import load_plugins
 
     host = load_plugins(disabled_plugins(file))
-    loaded = load(file, host.providers, host.image_builders)
+    loaded = load(file, host.providers, host.image_builders, host.demand_sources)
     for warning in loaded.warnings:
         note(f"warning: {warning}")
     show_data(output, as_plain(loaded.configuration))

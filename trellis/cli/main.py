@@ -6,6 +6,7 @@ import trellis
 from trellis.cli import (
     breaker,
     cloud,
+    demand,
     demo,
     image,
     local,
@@ -44,8 +45,8 @@ def main() -> None:
 
 
 for _command in (
-    local.serve, local.config, request.request, request.lease, node.node, provider.label,
-    provider.provider, image.image, provider.quota, provider.tenant,
+    local.serve, local.config, request.request, request.lease, demand.demand, node.node,
+    provider.label, provider.provider, image.image, provider.quota, provider.tenant,
     breaker.breaker, operations.leak, operations.plan, operations.events,
     local.plugin, simulate.simulate, cloud.cloud, top.top,
     demo.demo,

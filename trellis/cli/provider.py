@@ -54,6 +54,7 @@ _LABELS: Final = (
     Column("NAME", field("name")),
     Column("MIN-READY", field("min_ready")),
     Column("NODES", lambda label: counts(label["nodes"]), wraps=True),
+    Column("HOST KEYS", lambda label: "read" if label["host_key_checking"] else "NOT CHECKED"),
     Column("OFFERED BY", field("offered_by"), wraps=True),
     Column("NOT BY", field("missing"), wraps=True),
 )

@@ -138,7 +138,14 @@ def create(
         raise SystemExit(1)
 
 
-@request.command("list", examples=["trellis request list", "trellis request list --gone"])
+@request.command(
+    "list",
+    examples=[
+        "trellis request list",
+        "trellis request list --gone",
+        "trellis request list --tenant acme --job tox-py311",
+    ],
+)
 @click.option("--gone", is_flag=True, help="Those of the last days that have ended.")
 @click.option(
     "--state",
@@ -146,11 +153,31 @@ def create(
     help="Only those in this state.",
 )
 @click.option("--requestor", help="Only those of this requestor.")
+@click.option("--tenant", help="Only those of this tenant.")
+@click.option("--pipeline", help="Only those whose metadata names this pipeline.")
+@click.option("--job", help="Only those whose metadata names this job.")
 @output_option
-def list_(gone: bool, state: str | None, requestor: str | None, output: str) -> None:
+def list_(
+    gone: bool,
+    state: str | None,
+    requestor: str | None,
+    tenant: str | None,
+    pipeline: str | None,
+    job: str | None,
+    output: str,
+) -> None:
     """List requests, oldest first."""
     with client() as face:
-        rows = face.items("requests", gone=gone, state=state, requestor=requestor, limit=1000)
+        rows = face.items(
+            "requests",
+            gone=gone,
+            state=state,
+            requestor=requestor,
+            tenant=tenant,
+            pipeline=pipeline,
+            job=job,
+            limit=1000,
+        )
     show_list(output, rows, _REQUESTS, empty="There are no requests.")
 
 
@@ -163,11 +190,15 @@ def show(request: str, output: str) -> None:
         _show(output, face.get("requests", request_id(face, request)))
 
 
-@request.command(examples=["trellis request explain ID"])
+@request.command(examples=["trellis request explain ID", "trellis request explain 100-0000012345"])
 @click.argument("request", metavar="ID", shell_complete=complete_names("requests"))
 @output_option
 def explain(request: str, output: str) -> None:
-    """Say what a request waits for, since when, what was tried and who declined."""
+    """Say what a request waits for, since when, what was tried and who declined.
+
+    ID may also be its tenant or any value of its metadata: with Zuul the id of its node request,
+    event or build set, its pipeline or its job. If that fits several, they are listed.
+    """
     with client() as face:
         found = request_id(face, request)
         show_explanation(output, face.get("requests", found, "explain"))
@@ -289,6 +320,7 @@ def _show(output: str, shown: Any) -> None:
             "estimate": estimate(shown),
             "labels": " ".join(shown["labels"]),
             "requestor": shown["requestor"],
+            "source": shown["source"],
             "tenant": shown["tenant"],
             "priority": shown["priority"],
             "provider": shown["placed_at"] or shown["provider"],

@@ -111,7 +111,9 @@ def node_id(text: str) -> str:
 
 
 def request_id(face: "FaceClient", text: str) -> str:
-    """The id of a request from what was typed: its beginning is enough where it is the only one.
+    """The id of a request from what was typed: its beginning, or a word of its metadata.
+
+    Either is enough where it is the only one.
 
     What cannot be completed is handed to the daemon as it is, which then says what is wrong.
 
@@ -120,6 +122,16 @@ def request_id(face: "FaceClient", text: str) -> str:
     """
     from trellis.http.face import FaceError
 
+    found = face.page("requests", "find", word=text[:255], limit=_MOST_NAMED + 1) if text else []
+    if len(found) > 1:
+        named = "\n".join(_named(row) for row in found[:_MOST_NAMED])
+        more = "\n  …" if len(found) > _MOST_NAMED else ""
+        raise FaceError(
+            f"several requests are found by {text}:\n{named}{more}",
+            remedy="Ask for one of them by its id.",
+        )
+    if found:
+        return str(found[0]["id"])
     hexadecimal = text.isascii() and not set(text.lower()) - set("0123456789abcdef")
     if not hexadecimal or not _LEAST_PREFIX <= len(text) < _ID_LENGTH:
         return text
@@ -135,6 +147,12 @@ def request_id(face: "FaceClient", text: str) -> str:
         if found:
             return str(found[0])
     return text
+
+
+def _named(request: Any) -> str:
+    notes = " ".join(f"{key}={value}" for key, value in request["metadata"].items())
+    words = f"{request['state']} since {request['state_at'][:19]}Z"
+    return printable(f"  {request['id']}  {words}  {summed(request['labels'])}  {notes}".rstrip())
 
 
 # --------------------------------------------------------------------------- completion

@@ -175,7 +175,9 @@ def scenario_of(what_if: WhatIf, scenario: str | None, named: "Callable[[str], S
 
     host = load_plugins(disabled_plugins(what_if.config))
     types = host.providers
-    configuration = load(what_if.config, types, host.image_builders).configuration
+    configuration = load(
+        what_if.config, types, host.image_builders, host.demand_sources
+    ).configuration
     assumptions = load_assumptions(Path(scenario), what_if.config) if scenario else None
     if assumptions and assumptions.demand and made_up != (None, None, None):
         raise click.UsageError(f"{scenario} says what demand there is: leave out --per-hour, "

@@ -9,6 +9,7 @@ import attrs
 from trellis.config.addresses import ListenAddress, StoreAddress
 from trellis.spi.config import (
     NOT_OF_THE_NODE,
+    DemandSourceConfig,
     ImageConfig,
     ProviderConfig,
     Seconds,
@@ -108,6 +109,7 @@ class Configuration:
         build_log_retention: so many logs of each image are kept.
         build_workers: images built at the same time; of one image there is one build at a time.
         providers: regions of clouds in which nodes are launched.
+        demand_sources: where demand comes from, beside the REST face, which is always there.
         launch_budget: most launches in a minute, over all providers; bounds what a bug can do.
         starve_after: a request that has waited this long gets room reserved on one provider.
         lease_ttl: how long a lease lasts without being renewed, if its request does not say.
@@ -129,6 +131,7 @@ class Configuration:
     build_log_retention: int = attrs.field(default=7, validator=at_least(1))
     build_workers: int = attrs.field(default=1, validator=at_least(1))
     providers: tuple[ProviderConfig, ...] = ()
+    demand_sources: tuple[DemandSourceConfig, ...] = ()
     launch_budget: int = attrs.field(default=3000, validator=at_least(1))
     starve_after: Seconds = attrs.field(default=Seconds(600), validator=above_zero)
     lease_ttl: Seconds = attrs.field(default=Seconds(_HOUR), validator=at_least(60))
@@ -148,6 +151,10 @@ class Configuration:
     def image(self, name: str) -> ImageConfig | None:
         """The image of this name, or None."""
         return _named(self.images, name)
+
+    def demand_source(self, name: str) -> DemandSourceConfig | None:
+        """The demand source of this name, or None."""
+        return _named(self.demand_sources, name)
 
     def provider(self, name: str) -> ProviderConfig | None:
         """The provider of this name, or None."""

@@ -23,11 +23,19 @@ from trellis.config.inheritance import inherited
 from trellis.config.references import reference_faults
 from trellis.config.structure import INVALID, Structurer, near, shown
 from trellis.errors import ConfigError
-from trellis.spi.config import DEFAULT_BUILDER, ImageConfig, ProviderConfig
-from trellis.spi.registry import ImageBuilderRegistry, ProviderRegistry
+from trellis.spi.config import (
+    DEFAULT_BUILDER,
+    DemandSourceConfig,
+    ImageConfig,
+    ProviderConfig,
+)
+from trellis.spi.registry import DemandSourceRegistry, ImageBuilderRegistry, ProviderRegistry
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 MOST_FAULTS: Final = 1000
+
+_BROUGHT_BY: Final = {"zuul": "trellis-zuul"}
+"""Types of demand source that Trellis's own distributions bring, which need not be installed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +51,10 @@ class Loaded:
 
 
 def load(
-    path: Path, registry: ProviderRegistry, builders: ImageBuilderRegistry | None = None
+    path: Path,
+    registry: ProviderRegistry,
+    builders: ImageBuilderRegistry | None = None,
+    sources: DemandSourceRegistry | None = None,
 ) -> Loaded:
     """Read the configuration file.
 
@@ -51,17 +62,19 @@ def load(
         path: the file; relative paths in it are taken from its folder.
         registry: the types of provider there are.
         builders: the types of image builder; None knows the keys that all of them have.
+        sources: the types of demand source; None, as for *builders*.
 
     Raises:
         ConfigError: with every fault that can be seen at once, in the order of the file.
     """
-    return parse(_read(path), registry, builders, file=str(path), folder=path.parent)
+    return parse(_read(path), registry, builders, sources, file=str(path), folder=path.parent)
 
 
 def parse(
     text: str,
     registry: ProviderRegistry,
     builders: ImageBuilderRegistry | None = None,
+    sources: DemandSourceRegistry | None = None,
     *,
     file: str,
     folder: Path,
@@ -77,7 +90,7 @@ def parse(
     """
     tree, faults = _tree(text, file)
     structurer = Structurer(folder=folder)
-    structurer.variants = _variants(registry, builders, structurer.faults)
+    structurer.variants = _variants(registry, builders, sources, structurer.faults)
     configuration = structurer.instance(_inherited(tree, builders), Configuration, ())
     reference, warnings = reference_faults(tree)
     faults += _once(structurer.faults) + reference
@@ -93,6 +106,15 @@ def parse(
     return Loaded(configuration=configuration, warnings=_in_order(warnings, file))
 
 
+def read_text(path: Path) -> str:
+    """Read a YAML file of another kind as text.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is not UTF-8.
+    """
+    return _read(path)
+
+
 def read_tree(path: Path) -> tuple[Mapping, list[Fault]]:
     """Read a YAML file of another kind as a marked tree, with the faults seen so far.
 
@@ -106,13 +128,14 @@ def faults_within(
     tree: Mapping,
     registry: ProviderRegistry,
     builders: ImageBuilderRegistry | None = None,
+    sources: DemandSourceRegistry | None = None,
     *,
     folder: Path,
     path: KeyPath,
 ) -> list[Fault]:
     """What is wrong with a configuration that stands inside another document, at *path*."""
     structurer = Structurer(folder=folder)
-    structurer.variants = _variants(registry, builders, structurer.faults)
+    structurer.variants = _variants(registry, builders, sources, structurer.faults)
     structurer.instance(_inherited(tree, builders), Configuration, path)
     reference, _ = reference_faults(tree)
     return _once(structurer.faults) + [attrs.evolve(x, path=(*path, *x.path)) for x in reference]
@@ -153,11 +176,15 @@ def _once(faults: list[Fault]) -> list[Fault]:
 
 
 def _variants(
-    registry: ProviderRegistry, builders: ImageBuilderRegistry | None, faults: list[Fault]
+    registry: ProviderRegistry,
+    builders: ImageBuilderRegistry | None,
+    sources: DemandSourceRegistry | None,
+    faults: list[Fault],
 ) -> dict[type, Callable[[Mapping, KeyPath], type | None]]:
     return {
         ProviderConfig: _ProviderTypes(registry, faults).choose,
         ImageConfig: _ImageTypes(builders, faults).choose,
+        DemandSourceConfig: _SourceTypes(sources, faults).choose,
     }
 
 
@@ -185,6 +212,39 @@ class _ImageTypes:
         )
         mark, place = (tree.mark, path) if entry is None else (entry.mark, (*path, "type"))
         self.faults.append(Fault(mark, place, message))
+        return None
+
+
+@attrs.frozen
+class _SourceTypes:
+    """Finds the configuration class of a demand source's entry by its ``type``."""
+
+    registry: DemandSourceRegistry | None
+    faults: list[Fault]
+
+    def choose(self, tree: Mapping, path: KeyPath) -> type | None:
+        if self.registry is None:
+            return DemandSourceConfig
+        entry = tree.get("type")
+        known = ", ".join(self.registry.types()) or "none is registered"
+        if entry is None:
+            message = f"required key 'type' is missing; types are: {known}"
+            self.faults.append(Fault(tree.mark, path, message))
+            return None
+        name = entry.value if isinstance(entry, Scalar) else None
+        if isinstance(name, str):
+            if registration := self.registry.get(name):
+                return registration.configuration_class
+            brought = _BROUGHT_BY.get(name)
+            remedy = f"; `pip install {brought}` brings it" if brought else ""
+            message = (
+                f"no plugin registers the demand source {shown(name)}"
+                f"{near(name, (*self.registry.types(), *_BROUGHT_BY)) if not brought else ''}"
+                f"{remedy} (types are: {known}; `trellis plugin list` shows plugins that failed)"
+            )
+        else:
+            message = f"expected text, the name of a type; types are: {known}"
+        self.faults.append(Fault(entry.mark, (*path, "type"), message))
         return None
 
 

@@ -22,7 +22,8 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
     """Check names across the file.
 
     Returns:
-        The faults, and the warnings: labels that no pool offers, providers that offer nothing.
+        The faults, and the warnings: labels that no pool offers, providers that offer nothing,
+        host keys that are not read.
     """
     faults: list[Fault] = []
     warnings: list[Fault] = []
@@ -32,6 +33,7 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
     faults += _twice(images, "image")
     faults += _twice(_names(tree, "tenants", ()), "tenant")
     faults += _twice(_names(tree, "providers", ()), "provider")
+    faults += _twice(_names(tree, "demand-sources", ()), "demand source")
     faults += _parent_faults(tree, images)
     abstract = _abstract(tree)
     offered: set[str] = set()
@@ -60,12 +62,32 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
             ]
         if not pools:
             warnings.append(Fault(provider.mark, provider_path, "has no pools: launches nothing"))
+    warnings += _unchecked(tree)
     warnings += [
         Fault(label.mark, label.path, f"no pool offers the label {shown(label.text)}")
         for label in labels
         if label.text not in offered
     ]
     return faults, warnings
+
+
+def _unchecked(tree: Mapping) -> Iterator[Fault]:
+    """Where the file has host keys not read, which is worth a word each time it is read."""
+    places = list(_mappings(tree, "labels", ()))
+    for provider, provider_path in _mappings(tree, "providers", ()):
+        for pool, pool_path in _mappings(provider, "pools", provider_path):
+            places += [(pool, pool_path), *_mappings(pool, "labels", pool_path)]
+    for place, path in places:
+        says = place.get("host-key-checking")
+        if isinstance(says, Scalar) and says.value is False:
+            name = _name(place, "name", path)
+            whose = shown(name.text) if name is not None else "this"
+            yield Fault(
+                says.mark,
+                (*path, "host-key-checking"),
+                f"host keys of {whose} are NOT checked: its nodes are handed out unseen, and "
+                "whoever logs in to one cannot tell it from another machine",
+            )
 
 
 def _parent_faults(tree: Mapping, images: list[_Name]) -> list[Fault]:

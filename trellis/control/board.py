@@ -23,6 +23,7 @@ from trellis.model.status import (
     PlannedStep,
     ProviderStatus,
     QuotaStatus,
+    SourceStatus,
     TenantStatus,
 )
 
@@ -139,13 +140,45 @@ class Board(Protocol):
         gone: bool = False,
         state: RequestState | None = None,
         requestor: str | None = None,
+        tenant: str | None = None,
+        pipeline: str | None = None,
+        job: str | None = None,
         limit: int = 200,
         after: str | None = None,
     ) -> Page[NodeRequest]:
         """List requests, oldest first; with *gone* those of the history instead.
 
+        Args:
+            pipeline, job: as their metadata say, ``zuul_pipeline`` or ``pipeline``, and so on.
+            after: the `Page.next` of the stretch before.
+
         Raises:
             RefusedError: *after* is not something this list ever gave.
+        """
+        ...
+
+    async def find_requests(self, word: str, most: int) -> tuple[NodeRequest, ...]:
+        """Find requests by id, tenant or a value of their metadata: live ones, then ended ones.
+
+        Args:
+            word: the whole of it, as ``zuul_request`` or ``zuul_build_set`` has it.
+            most: at most so many, of the live the newest, of the ended those that ended last.
+        """
+        ...
+
+    def demand_sources(self) -> tuple[SourceStatus, ...]:
+        """Every demand source of the configuration, then those dropped that still hold something.
+
+        The REST face is not among them.
+        """
+        ...
+
+    async def end_demand(self, name: str, by: str) -> int:
+        """End all that a demand source which is configured no longer asked for; say how many.
+
+        Raises:
+            UnknownIdError: there is no such source.
+            RefusedError: it is configured: its requests are its own to end.
         """
         ...
 

@@ -167,6 +167,8 @@ class Breakers:
 
     def region_words(self) -> str:
         """Why no launch at all may go now; "" while one may."""
+        if not self.book.open_ones():
+            return ""
         entry = self.book.find(REGION)
         if entry is None or entry.breaker.turn(trio.current_time()):
             return ""
@@ -184,9 +186,12 @@ class Breakers:
 
     def spots(self, pool: str) -> Mapping[Spot, Held]:
         """Flavors and zones of a pool that the cloud had no capacity for."""
+        open_ones = self.book.open_ones()
+        if not open_ones:
+            return {}
         return {
             (entry.key.parts[1], entry.key.parts[2] or None): self.book.held(entry)
-            for entry in self.book.open_ones()
+            for entry in open_ones
             if entry.key.scope is Scope.CAPACITY and entry.key.parts[0] == pool
         }
 

@@ -12,6 +12,8 @@ import attrs
 import trio
 
 from trellis.config import Configuration
+from trellis.control.ask_index import AskIndex
+from trellis.control.demand_sources import DemandSources, SourceGround
 from trellis.control.estimates import Estimates
 from trellis.control.fleet import Fleet
 from trellis.control.host_keys import KEPT_S
@@ -39,7 +41,7 @@ from trellis.model.image import Build, ImageRecord, Upload
 from trellis.model.node import Node
 from trellis.model.request import Lease, NodeRequest
 from trellis.spi.config import ProviderConfig
-from trellis.spi.registry import ImageBuilderRegistry
+from trellis.spi.registry import DemandSourceRegistry, ImageBuilderRegistry
 from trellis.store.log import Log
 from trellis.store.staging import Committed
 from trellis.store.store import Keeping, Store
@@ -76,6 +78,7 @@ class Core:
     book: ImageBook
     images: Images
     reread: Callable[[], Awaitable[None]]
+    demand: DemandSources
     _roster: Roster
     _accounts: Accounts
     _in_force: InForce
@@ -91,6 +94,7 @@ class Core:
         self._choice.refresh()
         self._accounts.configure(configuration.providers)
         await self._roster.take_up(configuration.providers)
+        await self.demand.take_up(configuration.demand_sources)
 
 
 @asynccontextmanager
@@ -101,6 +105,7 @@ async def run_core(
     record_log: Log,
     accounts: Accounts,
     builders: ImageBuilderRegistry | None = None,
+    sources: DemandSourceRegistry | None = None,
     build_ground: BuildGround | None = None,
 ) -> AsyncIterator[Core]:
     """Run everything below the faces for as long as the block lasts.
@@ -110,6 +115,7 @@ async def run_core(
 
     Args:
         builders: the types of image builder there are; None builds nothing here.
+        sources: the types of demand source there are; None runs none here.
         build_ground: where the files of builds are; this host if left out.
 
     Raises:
@@ -125,6 +131,8 @@ async def run_core(
         for cls in (NodeRequest, Lease, Node):
             fleet.load(store.all(cls).values())
         estimates.load(store.all(Node).values())
+        asks = AskIndex()
+        asks.load(store.all(NodeRequest).values())
         book, images_nudge = ImageBook(), Nudge()
         for kind in (ImageRecord, Build, Upload):
             book.load(store.all(kind).values())
@@ -138,6 +146,7 @@ async def run_core(
             fleet.apply(batch.changes)
             for change in batch.changes:
                 measures.see(change)
+                asks.see(change)
                 estimates.see(change)
                 scheduling.tracks.see(change)
             scheduling.committed()
@@ -198,16 +207,32 @@ async def run_core(
         )
         store.subscribe(committed)
         logs = building.logs if building is not None else BuildLogs(ground, book.is_building)
-        core = Core(
-            port=Port(
-                store=store,
-                fleet=fleet,
-                world=world,
-                scheduling=scheduling,
-                in_force=in_force,
-                new_id=scheduling.new_id,
-                estimates=estimates,
+        port = Port(
+            store=store,
+            fleet=fleet,
+            world=world,
+            scheduling=scheduling,
+            in_force=in_force,
+            new_id=scheduling.new_id,
+            estimates=estimates,
+            providers=roster.running,
+        )
+        notices: dict[str, str] = {}
+        demand = DemandSources(
+            configuration.demand_sources,
+            ground=SourceGround(
+                registry=sources,
+                deployment=configuration.deployment,
+                wall=world.wall,
+                random=world.random,
+                zookeeper=world.zookeeper,
             ),
+            port=port,
+            index=asks,
+            notices=notices,
+        )
+        core = Core(
+            port=port,
             operator=Operator(
                 store=store,
                 fleet=fleet,
@@ -218,6 +243,9 @@ async def run_core(
                 measures=measures,
                 estimates=estimates,
                 everywhere=roster.everywhere,
+                notices=notices,
+                asks=asks,
+                demand=demand,
                 images=image_operator(
                     store=store,
                     book=book,
@@ -236,6 +264,7 @@ async def run_core(
             fleet=fleet,
             store=store,
             reread=roster.reread,
+            demand=demand,
             roster=roster,
             accounts=accounts,
             in_force=in_force,
@@ -253,6 +282,7 @@ async def run_core(
             nursery.start_soon(roster.run)
             nursery.start_soon(scheduling.run)
             nursery.start_soon(images.run, trials.run)
+            nursery.start_soon(demand.run)
             nursery.start_soon(Expiry(store, fleet, world, in_force).run)
             nursery.start_soon(_prune, store, fleet, world)
             nursery.start_soon(fleet.host_keys.load, store, world.wall())

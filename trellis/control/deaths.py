@@ -126,7 +126,8 @@ class Deaths:
         if node is None or node.lost:
             return
         # One set apart may be somebody's, who has turned it off.
-        if node.state is NodeState.READY and not node.set_apart:
+        # Nor can anybody tell here whether one that is given is in somebody's hands.
+        if node.state is NodeState.READY and not node.set_apart and not node.given:
             after = node.became(NodeState.DELETING, self.wall(), fault=fault)
         elif node.state in _AT_REST:
             after = attrs.evolve(node, lost=True, fault=fault)

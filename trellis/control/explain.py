@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Mapping
 
 from trellis.control.fleet import Fleet
+from trellis.model.asked import for_whom
 from trellis.model.node import Node, NodeState
 from trellis.model.records import Event
 from trellis.model.request import Declined, NodeRequest, RequestState
@@ -43,7 +44,7 @@ def explain_request(
         case RequestState.FAILED:
             waits_for, words = "", f"It failed: {request.reason}."
         case RequestState.FULFILLED:
-            waits_for, words = "", "Its nodes were handed out; the lease runs."
+            waits_for, words = _fulfilled_words(request, fleet)
         case RequestState.CANCELLED:
             waits_for, words = "", "It was cancelled."
         case RequestState.CLOSED:
@@ -97,11 +98,32 @@ def pending_words(request: NodeRequest, fleet: Fleet) -> tuple[str, str]:
     return "its nodes to be ready" if building else "room", "; ".join(parts) + "."
 
 
-def explain_node(node: Node, history: tuple[Event, ...]) -> Explanation:
-    """Say what a node waits for."""
+def _fulfilled_words(request: NodeRequest, fleet: Fleet) -> tuple[str, str]:
+    """What a fulfilled request waits for, in brief and in words."""
+    source, requestor = request.ask.source, request.ask.requestor
+    nodes = [node for x in request.nodes if (node := fleet.nodes.get(x)) is not None]
+    given = [node.id for node in nodes if node.given and node.lease_id == request.lease_id]
+    if source is None or not given:
+        return "", "Its nodes were handed out; the lease runs."
+    named = ", ".join(given[:MOST_NAMED]) + (", …" if len(given) > MOST_NAMED else "")
+    return (
+        f"{requestor} to take its nodes",
+        f"It is fulfilled; {source} has not told yet that these nodes were taken: {named}.",
+    )
+
+
+def explain_node(
+    node: Node, history: tuple[Event, ...], request: NodeRequest | None = None
+) -> Explanation:
+    """Say what a node waits for.
+
+    Args:
+        request: that it is allocated to, if it is.
+    """
+    of_request = "its requestor to take it" if node.given else "the rest of its request"
     waits_for = {
         NodeState.BUILDING: "the cloud",
-        NodeState.READY: "a request" if node.allocated_to is None else "the rest of its request",
+        NodeState.READY: "a request" if node.allocated_to is None else of_request,
         NodeState.IN_USE: "the end of its lease",
         NodeState.HOLD: f"{node.held_by} to let go",
         NodeState.DELETING: "the cloud to show that it is gone",
@@ -111,6 +133,8 @@ def explain_node(node: Node, history: tuple[Event, ...]) -> Explanation:
             words = f"It {_step(node)}."
         case NodeState.HOLD:
             words = f"It is held by {node.held_by}: {node.hold_reason}."
+        case NodeState.READY if node.given:
+            words = f"It is ready, and given to request {node.allocated_to}."
         case NodeState.DELETING:
             left = ", ".join(
                 f"{r.kind.value} {r.external_id or '(in doubt)'}"
@@ -120,6 +144,8 @@ def explain_node(node: Node, history: tuple[Event, ...]) -> Explanation:
             words = f"It is being deleted; still to be proved gone: {left or 'nothing'}."
         case _:
             words = f"It is {node.state.value}."
+    if request is not None and (whom := for_whom(request.ask)):
+        words += f" It is for {whom} (request {request.id})."
     if node.fault:
         words += f" Reason: {node.fault}."
     if node.lost:

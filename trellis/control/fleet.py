@@ -23,7 +23,6 @@ from trellis.scheduler.snapshot import QueueShape, queue_key, queue_shape
 
 NOTHING = Resources()
 K = TypeVar("K")
-_STANDING = frozenset({NodeState.BUILDING, NodeState.READY})
 _ENDED = frozenset({NodeState.FAILED, NodeState.ABORTED})
 DYING = frozenset({NodeState.USED, NodeState.FAILED, NodeState.ABORTED, NodeState.DELETING})
 
@@ -33,6 +32,8 @@ _UNCOUNTED = frozenset({
 })  # fmt: skip
 """Fields of a node that change most often, and by which it is neither counted nor found."""
 _COUNTED = attrgetter(*(x.name for x in attrs.fields(Node) if x.name not in _UNCOUNTED))
+
+_WEIGHED = attrgetter("provider", "pool", "az", "label", "shape", "home", "tenant")
 
 
 class Fleet:
@@ -66,6 +67,7 @@ class Fleet:
         self.tallies = Tallies(DYING)
         self.host_keys = HostKeys()
         self.requests: dict[RequestId, NodeRequest] = {}
+        self.by_source: dict[str, dict[RequestId, NodeRequest]] = {}
         self.queues: dict[QueueShape, list[NodeRequest]] = {}
         self.pending: dict[RequestId, NodeRequest] = {}
         self.leases: dict[LeaseId, Lease] = {}
@@ -74,6 +76,7 @@ class Fleet:
         self.on_node: list[Callable[[Node | None, Node | None], None]] = []
         self.news, self.freed = True, True
         self._touched: set[RequestId] = set()
+        self._unseen_behind: set[QueueShape] = set()
 
     def load(self, records: Iterable[Record]) -> None:
         """Take in what the store holds at the start."""
@@ -92,6 +95,7 @@ class Fleet:
     def seen(self) -> None:
         """Note that a pass has looked at all there is now."""
         self.dirty.clear()
+        self._unseen_behind.clear()
         self.news = self.freed = False
 
     def recount(self) -> None:
@@ -182,6 +186,11 @@ class Fleet:
                 self._remove_node(before)
             if after is not None:
                 self._add_node(after)
+            if before is None or after is None or _weighed(before) != _weighed(after):
+                if before is not None:
+                    self._count(before, -1)
+                if after is not None:
+                    self._count(after, +1)
         self.host_keys.see(before, after)
         for node in (before, after):
             if node is not None and node.allocated_to in self.pending:
@@ -207,19 +216,25 @@ class Fleet:
         lost = before.idle and not after.idle and after.allocated_to is None
         if before.state is not after.state:
             launching = before.state is NodeState.BUILDING
-            self.freed = self.freed or launching or after.state in DYING
+            ends = after.state in DYING and before.state not in DYING
+            self.freed = self.freed or launching or (ends and self._helps_by_ending(before))
             left = left or (launching and after.state is not NodeState.READY)
         left = left or (_is_warming(before) and after.set_apart)
         if left or lost or (after.idle and not before.idle):
             self.news = True
+
+    def _helps_by_ending(self, node: Node) -> bool:
+        """Whether anything may go on as this node begins to end: its room is not free before it
+        is gone, but its tenant holds it no longer, and idle nodes may be let go to join it.
+        """
+        return node.tenant is not None or any(self.idle.values())
 
     def _add_node(self, node: Node) -> None:
         self.nodes[node.id] = node
         self.by_provider.setdefault(node.provider, {})[node.id] = node
         self.label_states[node.label][node.state.value] += 1
         self.provider_states[node.provider][node.state.value] += 1
-        self._count(node, +1)
-        if node.allocated_to is not None and node.state in _STANDING:
+        if node.allocated_to is not None and _is_standing(node):
             self.slots.setdefault(node.allocated_to, {})[node.id] = node
         if node.state in _ENDED and node.allocated_to in self.pending and node.slot is not None:
             self.ended.setdefault(node.allocated_to, {})[node.slot] = node.id
@@ -237,7 +252,7 @@ class Fleet:
             self._leave_address(before)
             self._take_address(node)
         self.nodes[node.id] = self.by_provider[node.provider][node.id] = node
-        if node.allocated_to is not None and node.state in _STANDING:
+        if node.allocated_to is not None and _is_standing(node):
             self.slots[node.allocated_to][node.id] = node
         if node.idle:
             self.idle[node.provider, node.label][node.id] = node
@@ -249,11 +264,10 @@ class Fleet:
         del self.by_provider[node.provider][node.id]
         self.label_states[node.label][node.state.value] -= 1
         self.provider_states[node.provider][node.state.value] -= 1
-        self._count(node, -1)
         if node.external_id is not None:
             self.by_external.pop(node.external_id, None)
         self._leave_address(node)
-        if node.allocated_to is not None and node.state in _STANDING:
+        if node.allocated_to is not None and _is_standing(node):
             standing = self.slots[node.allocated_to]
             del standing[node.id]
             if not standing:
@@ -291,6 +305,7 @@ class Fleet:
             _add(self.quota_freeing, quota, size, sign)
 
     def _request(self, before: NodeRequest | None, after: NodeRequest | None) -> None:
+        self._sort_by_source(before, after)
         if before is not None:
             self.requests.pop(before.id, None)
             self.pending.pop(before.id, None)
@@ -299,15 +314,32 @@ class Fleet:
             if before.state is RequestState.REQUESTED:
                 self._leave_queue(before)
                 self.news = self.news or after is None or after.state is RequestState.REQUESTED
+                # What came while this one was being placed was behind it, and no pass saw it.
+                self.news = self.news or queue_shape(before) in self._unseen_behind
         if after is not None:
             self.requests[after.id] = after
             if after.state is RequestState.REQUESTED:
                 queue = self.queues.setdefault(queue_shape(after), [])
                 bisect.insort(queue, after, key=queue_key)
-                self.news = True
+                # Behind another one of its shape it waits as that one does, as long as that waits.
+                if queue[0] is after:
+                    self.news = True
+                else:
+                    self._unseen_behind.add(queue_shape(after))
             elif after.state is RequestState.PENDING:
                 self.pending[after.id] = after
                 self._touch(after.id)
+
+    def _sort_by_source(self, before: NodeRequest | None, after: NodeRequest | None) -> None:
+        request = after or before
+        if request is None or (source := request.ask.source) is None:
+            return
+        if after is not None:
+            self.by_source.setdefault(source, {})[after.id] = after
+        elif (those := self.by_source.get(source)) is not None:
+            those.pop(request.id, None)
+            if not those:
+                del self.by_source[source]
 
     def _leave_queue(self, request: NodeRequest) -> None:
         shape = queue_shape(request)
@@ -326,6 +358,11 @@ class Fleet:
             self.lease_of[after.request_id] = after.id
 
 
+def _is_standing(node: Node) -> bool:
+    """Whether it stands in a slot of its request, on its way to be handed out with the others."""
+    return node.state is NodeState.BUILDING or (node.state is NodeState.READY and not node.given)
+
+
 def _is_warming(node: Node) -> bool:
     return node.state is NodeState.BUILDING and node.allocated_to is None and not node.set_apart
 
@@ -335,6 +372,11 @@ def _counts_alike(before: Node, after: Node) -> bool:
     if _COUNTED(before) != _COUNTED(after):
         return False
     return before.external_id is None or before.external_id == after.external_id
+
+
+def _weighed(node: Node) -> tuple[object, ...]:
+    """All that `Fleet._count` goes by, what `Fleet.quota_of` reads included."""
+    return _WEIGHED(node), node.state in DYING, node.allocated_to is None
 
 
 def _add(into: dict[K, Resources], key: K, size: Resources, sign: int) -> None:

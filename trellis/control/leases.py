@@ -1,4 +1,6 @@
-"""Leases end: when their holder says so, or when their time is up."""
+"""Leases end: when their holder says so, when their time is up, or with their last node."""
+
+from collections.abc import Collection, Iterable
 
 import attrs
 import structlog
@@ -6,6 +8,7 @@ import trio
 
 from trellis.control.fleet import Fleet
 from trellis.control.policy import InForce
+from trellis.model.names import LeaseId, NodeId
 from trellis.model.node import Node, NodeState
 from trellis.model.records import Change
 from trellis.model.request import Lease, NodeRequest, RequestState
@@ -23,21 +26,83 @@ JUMP_S = 30.0
 def ended(store: Store, lease: Lease, now: float, why: str) -> list[Change]:
     """The changes that end a lease: its request is closed, its nodes are used.
 
-    Held nodes stay held. The batch is staged by the caller with no await between.
+    Nodes that a person holds stay held. The batch is staged by the caller with no await between.
     """
-    changes: list[Change] = [
-        Change(lease, attrs.evolve(lease, ended_at=now), why=why, archive=True)
-    ]
-    request = store.head(NodeRequest, lease.request_id)
-    if request is not None and request.state is RequestState.FULFILLED:
-        changes.append(
-            Change(request, request.became(RequestState.CLOSED, now), why=why, archive=True)
-        )
-    for node_id in lease.nodes:
-        node = store.head(Node, node_id)
-        if node is not None and node.state is NodeState.IN_USE:
-            changes.append(Change(node, node.became(NodeState.USED, now), why=why))
+    return _without(store, lease, lease.nodes, now, why, unused=False)
+
+
+def returned(
+    store: Store, nodes: Iterable[Node], now: float, why: str, *, unused: bool = False
+) -> list[Change]:
+    """The changes by which nodes leave their leases; with its last node a lease ends.
+
+    Nodes that have left already, or have no lease, change nothing. The batch is staged by the
+    caller with no await between.
+
+    Args:
+        nodes: as the caller knows them; those that are gone count too.
+        unused: they were never handed out: those that are ready are nobody's again.
+    """
+    leaving: dict[LeaseId, dict[NodeId, None]] = {}
+    for known in nodes:
+        node = store.head(Node, known.id) or known
+        if node.lease_id is not None:
+            leaving.setdefault(node.lease_id, {})[node.id] = None
+    changes = list[Change]()
+    for lease_id, node_ids in leaving.items():
+        lease = store.head(Lease, lease_id)
+        if lease is not None:
+            changes += _without(store, lease, node_ids, now, why, unused=unused)
     return changes
+
+
+def _without(
+    store: Store, lease: Lease, leaving: Collection[NodeId], now: float, why: str, *, unused: bool
+) -> list[Change]:
+    """The changes that take nodes from a lease."""
+    request = store.head(NodeRequest, lease.request_id)
+    left = tuple(node_id for node_id in lease.nodes if node_id not in leaving)
+    changes = list[Change]()
+    if not left:
+        changes.append(Change(lease, attrs.evolve(lease, ended_at=now), why=why, archive=True))
+        if request is not None and request.state is RequestState.FULFILLED:
+            closed = request.became(RequestState.CLOSED, now)
+            changes.append(Change(request, closed, why=why, archive=True))
+    elif left != lease.nodes:
+        changes.append(Change(lease, attrs.evolve(lease, nodes=left)))
+    holder = request.ask.source if request is not None else None
+    for node_id in lease.nodes:
+        node = store.head(Node, node_id) if node_id in leaving else None
+        if node is not None and (after := _after_lease(node, now, why, holder, unused)) is not node:
+            changes.append(Change(node, after, why=why))
+    return changes
+
+
+def _after_lease(node: Node, now: float, why: str, holder: str | None, unused: bool) -> Node:
+    """What becomes of a node when its lease is over."""
+    match node.state:
+        case NodeState.READY if node.set_apart:
+            return attrs.evolve(node, lease_id=None)
+        case NodeState.READY if unused and not node.lost:
+            return node.freed()
+        case NodeState.READY:
+            # It may have been handed out without our being told, or has died.
+            return node.became(NodeState.DELETING, now, fault=node.fault or why)
+        case NodeState.HOLD if holder is not None and node.held_by == holder:
+            return node.became(NodeState.USED, now)
+        case NodeState.IN_USE:
+            return node.became(NodeState.USED, now)
+        case _:
+            return node
+
+
+def taken(node: Node, now: float) -> Node:
+    """The node as it is once it is handed out, or may be: nobody else is given it any more."""
+    if node.state is not NodeState.READY or node.set_apart:
+        return node
+    if node.given:
+        return node.became(NodeState.IN_USE, now)
+    return node.became(NodeState.DELETING, now, fault="it may have been handed out by mistake")
 
 
 class Expiry:
@@ -79,19 +144,17 @@ class Expiry:
                 await self._let_go(now)
 
     async def _let_go(self, now: float) -> None:
-        """End holds older than ``max-hold-age``; 0 keeps them until a person deletes the node."""
+        """End holds whose time is up, and those older than ``max-hold-age``, where it is not 0."""
         oldest = self._in_force.policy.max_hold_age_s
-        if not oldest:
-            return
         held = [
-            node
+            (node, why)
             for node in self._fleet.nodes.values()
-            if node.state is NodeState.HOLD and now - node.state_at > oldest
+            if node.state is NodeState.HOLD and (why := _over(node, now, oldest))
         ]
-        for node in held:
+        for node, why in held:
             if self._store.head(Node, node.id) == node:
                 used = node.became(NodeState.USED, now)
-                await self._store.commit([Change(node, used, why="it reached max-hold-age")])
+                await self._store.commit([Change(node, used, why=why)])
 
     async def _end_expired(self, now: float) -> None:
         expired = [
@@ -105,3 +168,10 @@ class Expiry:
             if current == lease:
                 log.info("lease_expired", request=lease.request_id, requestor=lease.requestor)
                 await self._store.commit(ended(self._store, lease, now, "the lease expired"))
+
+
+def _over(node: Node, now: float, oldest_s: float) -> str:
+    """Why a hold ends now; "" while it does not."""
+    if node.hold_until is not None and node.hold_until <= now:
+        return "its hold has ended"
+    return "it reached max-hold-age" if oldest_s and now - node.state_at > oldest_s else ""

@@ -46,9 +46,11 @@ from trellis.errors import (
     TrellisError,
     UnreachableError,
 )
+from trellis.model.asked import notes_of
 from trellis.model.breaker import Stage
 from trellis.model.names import NodeId
 from trellis.model.node import Home, Node, NodeState, Resource, ResourceKind
+from trellis.model.request import NodeRequest
 from trellis.spi.config import ProviderConfig
 from trellis.spi.provider import (
     Gone,
@@ -545,6 +547,7 @@ class Life:
         return Tag(deployment=self.deployment, node_id=node.id, origin=node.origin)
 
     def _intent(self, node: Node) -> LaunchIntent:
+        asks = self.store.get(NodeRequest, node.allocated_to or "")
         return LaunchIntent(
             tag=self._tag(node),
             name=node.hostname,
@@ -552,6 +555,7 @@ class Life:
             label=node.label,
             shape=node.shape,
             az=node.az,
+            metadata={} if asks is None else notes_of(asks),
         )
 
 

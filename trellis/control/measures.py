@@ -5,6 +5,7 @@ from collections import Counter
 from trellis.control.board import Measure, Sample
 from trellis.control.histogram import Histogram
 from trellis.control.images.measures import ImageMeasures
+from trellis.control.job_measures import JobMeasures
 from trellis.control.overview import Recent
 from trellis.model.node import Node, NodeState
 from trellis.model.records import Change
@@ -24,13 +25,14 @@ class Measures:
         self._launches: Counter[tuple[str, str, str]] = Counter()
         self._boots: dict[tuple[str, str], Histogram] = {}
         self._waits = Histogram(BOUNDS_S)
-        self._images = ImageMeasures()
+        self._images, self._jobs = ImageMeasures(), JobMeasures()
         self.recent = Recent()
 
     def see(self, change: Change) -> None:
         """Count one durable change."""
         self.recent.see(change)
         self._images.see(change)
+        self._jobs.see(change)
         before, after = change.before, change.after
         match after:
             case Node() if isinstance(before, Node) and before.state is NodeState.BUILDING:
@@ -74,5 +76,6 @@ class Measures:
                 help="Time from a request until it is fulfilled.",
                 samples=tuple(self._waits.samples({})),
             ),
+            *self._jobs.read(),
             *self._images.read(),
         )

@@ -43,8 +43,8 @@ class NodeTasks:
         """Give each node that has to move a task, one at a time, until cancelled."""
         # Unbounded on purpose: it holds ids of records that are in memory anyway.
         self._work, work = trio.open_memory_channel[NodeId](10_000_000)
-        for node_id in list(self.nodes()):
-            self._work.send_nowait(node_id)
+        for known in list(self.nodes().values()):
+            self.node_changed(known)
         async with trio.open_nursery() as nursery:
             async for node_id in work:
                 node = self.nodes().get(node_id)

@@ -12,9 +12,12 @@ from typing import TypeVar
 import attrs
 
 from trellis.control.amend import amend
+from trellis.control.ask_index import AskIndex
 from trellis.control.board import Measure, Page, Reset
 from trellis.control.breakers import Everywhere
+from trellis.control.demand_sources import DemandSources
 from trellis.control.estimates import Estimates
+from trellis.control.finding import find_requests
 from trellis.control.fleet import Fleet
 from trellis.control.images.board import ImageBoard
 from trellis.control.limits_status import quota_status, tenant_statuses
@@ -25,6 +28,7 @@ from trellis.control.provider import RunningProvider
 from trellis.control.provider_view import NOT_CONFIGURED, own_limits
 from trellis.control.scheduling import Scheduling
 from trellis.errors import RefusedError, UnknownIdError
+from trellis.model.asked import job_of, pipeline_of, tenant_of
 from trellis.model.breaker import BreakerStatus
 from trellis.model.names import NodeId
 from trellis.model.node import Node, NodeState
@@ -43,6 +47,7 @@ from trellis.model.status import (
     PoolStatus,
     ProviderStatus,
     QuotaStatus,
+    SourceStatus,
     TenantStatus,
 )
 from trellis.store.store import Store
@@ -74,13 +79,16 @@ class Operator:
         estimates: Estimates,
         everywhere: Everywhere,
         images: ImageBoard,
+        notices: dict[str, str],
+        asks: AskIndex,
+        demand: DemandSources,
     ) -> None:
         self._store, self._fleet, self._world = store, fleet, world
         self._scheduling, self._providers, self._in_force = scheduling, providers, in_force
         self._measures, self._estimates = measures, estimates
         self._everywhere, self.images = everywhere, images
         self._started_at = world.wall()
-        self.notices: dict[str, str] = {}
+        self.notices, self._asks, self._demand = notices, asks, demand
 
     # -------------------------------------------------------------------- nodes, requests
 
@@ -137,13 +145,23 @@ class Operator:
         gone: bool = False,
         state: RequestState | None = None,
         requestor: str | None = None,
+        tenant: str | None = None,
+        pipeline: str | None = None,
+        job: str | None = None,
         limit: int = 200,
         after: str | None = None,
     ) -> Page[NodeRequest]:
         """See `Board.requests`."""
 
         def wanted(request: NodeRequest) -> bool:
-            return state in (None, request.state) and requestor in (None, request.ask.requestor)
+            ask = request.ask
+            return (
+                state in (None, request.state)
+                and requestor in (None, ask.requestor)
+                and (tenant is None or tenant == tenant_of(ask))
+                and (pipeline is None or pipeline == pipeline_of(ask))
+                and (job is None or job == job_of(ask))
+            )
 
         if gone:
             return await self._gone(NodeRequest, wanted, limit, after)
@@ -168,6 +186,12 @@ class Operator:
                 return Page(items=tuple(found), next=str(before) if len(found) == limit else None)
         return Page(items=tuple(found), next=str(before))
 
+    async def find_requests(self, word: str, most: int) -> tuple[NodeRequest, ...]:
+        """See `Board.find_requests`."""
+        return await find_requests(
+            word, most, fleet=self._fleet, store=self._store, asks=self._asks
+        )
+
     def request_counts(self) -> Mapping[RequestState, int]:
         """See `Board.request_counts`."""
         return Counter(request.state for request in self._fleet.requests.values())
@@ -185,7 +209,9 @@ class Operator:
 
     def _label(self, policy: LabelPolicy) -> LabelStatus:
         offered, missing = [], {}
-        checked = policy.host_key_checking
+        # As configured: a pool that cannot make it now may do so in a moment.
+        pools = self._in_force.policy.pools
+        checked = policy.host_key_checking and not any(policy.name in x.unchecked for x in pools)
         for running in self._providers.values():
             for pool in running.config.pools:
                 if all(label.name != policy.name for label in pool.labels):
@@ -403,6 +429,16 @@ class Operator:
 
     # ------------------------------------------------------------------ plan, events, state
 
+    # -------------------------------------------------------------------- demand sources
+
+    def demand_sources(self) -> tuple[SourceStatus, ...]:
+        """See `Board.demand_sources`."""
+        return self._demand.statuses()
+
+    async def end_demand(self, name: str, by: str) -> int:
+        """See `Board.end_demand`."""
+        return await self._demand.end(name, by)
+
     def plan(self) -> tuple[PlannedStep, ...]:
         """See `Board.plan`."""
         return self._scheduling.would_do()
@@ -445,9 +481,12 @@ class Operator:
         if not self._providers:
             return False, "no provider is configured"
         if any(r.health.state is Health.AVAILABLE for r in self._providers.values()):
-            return True, ""
-        reasons = "; ".join(f"{n}: {r.health.reason}" for n, r in self._providers.items())
-        return False, f"no provider is available: {reasons}"
+            # A source that cannot listen is no reason to send the others' requests away.
+            return True, "; ".join(self._demand.troubles())
+        reasons = [f"{n}: {r.health.reason}" for n, r in self._providers.items()]
+        return False, "; ".join(
+            [f"no provider is available: {'; '.join(reasons)}", *self._demand.troubles()]
+        )
 
     def measures(self) -> tuple[Measure, ...]:
         """See `Board.measures`."""

@@ -120,7 +120,7 @@ def slowest(fleet: Fleet, most: int) -> tuple[SlowNode, ...]:
 
     Those that people hold take up a fifth at most: they stay for days, and hide what is stuck.
     """
-    moving = [node for node in fleet.nodes.values() if node.state in _TO_LEAVE or node.lost]
+    moving = [n for n in fleet.nodes.values() if n.state in _TO_LEAVE or n.lost or n.given]
     held = [node for node in moving if node.state is NodeState.HOLD]
     others = [node for node in moving if node.state is not NodeState.HOLD]
     named = heapq.nsmallest(most // 5, held, key=_since)

@@ -7,7 +7,8 @@ from trellis.store.store import Store
 from trellis.world import World
 
 DAY_S = 86_400.0
-_PAGE = 1000
+_PAGE = 200
+"""What is asked for is mostly of the last minutes, and each record that is read costs."""
 
 
 async def creates_of_a_day(store: Store, provider: str, world: World) -> list[float]:

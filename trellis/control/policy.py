@@ -1,6 +1,6 @@
 """What the configuration says about everything but the providers themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -9,6 +9,7 @@ import attrs
 from trellis.config import Configuration, label_hashes, recipe_of
 from trellis.model.quota import Limits
 from trellis.spi.config import ImageConfig
+from trellis.spi.demand import OfferedPool
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +79,7 @@ class Policy:
         offered: the labels that each provider's pools offer.
         hashes: for provider, pool and label, what its nodes are made from.
         label_limits: most nodes of a label over all providers, where there is a limit.
+        pools: of all providers; that one is paused the configuration does not say.
     """
 
     labels: Mapping[str, LabelPolicy]
@@ -93,6 +95,7 @@ class Policy:
     tenants: Mapping[str, TenantPolicy]
     label_limits: Mapping[str, int]
     images: ImagePolicy = attrs.field(factory=ImagePolicy)
+    pools: tuple[OfferedPool, ...] = ()
 
     @classmethod
     def of(cls, configuration: Configuration) -> Self:
@@ -137,7 +140,28 @@ class Policy:
                 x.name: x.max_servers for x in labels.values() if x.max_servers is not None
             },
             images=ImagePolicy.of(configuration),
+            pools=tuple(_pools(configuration)),
         )
+
+
+def _pools(configuration: Configuration) -> Iterator[OfferedPool]:
+    checked = {label.name for label in configuration.labels if label.host_key_checking}
+    for provider in configuration.providers:
+        for pool in provider.pools:
+            yield OfferedPool(
+                provider=provider.name,
+                pool=pool.name,
+                labels=frozenset(label.name for label in pool.labels),
+                priority=provider.priority if pool.priority is None else pool.priority,
+                paused=False,
+                max_servers=pool.max_servers,
+                unchecked=frozenset(
+                    label.name
+                    for label in pool.labels
+                    if label.name not in checked or not pool.login(label).host_key_checking
+                ),
+                attributes=pool.node_attributes,
+            )
 
 
 @attrs.define(eq=False)

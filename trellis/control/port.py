@@ -1,35 +1,43 @@
-"""The demand port: what requestors may do, on the records alone.
+"""The demand port: what requestors may do, on the records alone. Here: requests and reasons.
 
-It asks no cloud anything: it writes what is wanted and the tasks act on it.
+It writes what is wanted and the tasks act on it. No cloud is asked anything, but about a server
+that is to be taken over.
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
-import trio
 
+from trellis.control.adoption import adopted, check_found
 from trellis.control.amend import amend
+from trellis.control.changed import Changed
 from trellis.control.estimates import Estimates
 from trellis.control.explain import explain_node, explain_request
 from trellis.control.fleet import Fleet
+from trellis.control.handing_out import HandingOut
 from trellis.control.leases import ended
 from trellis.control.policy import InForce
+from trellis.control.provider import RunningProvider
 from trellis.control.scheduling import Scheduling
 from trellis.errors import AlreadyDoneError, KeyReusedError, RefusedError, UnknownIdError
+from trellis.model.asked import for_whom
 from trellis.model.names import LeaseId, NodeId, RequestId
 from trellis.model.node import Node, NodeState
+from trellis.model.provider import ProviderRecord
 from trellis.model.records import Change
 from trellis.model.request import ENDED, Ask, Lease, NodeRequest, RequestState
 from trellis.model.status import Explanation
+from trellis.spi.demand import ForeignServer, OfferedPool
 from trellis.store.staging import Committed
 from trellis.store.store import Store
 from trellis.world import World
 
 MOST_LABELS = 100
+_WAITING = frozenset({RequestState.REQUESTED, RequestState.PENDING})
 
 
-class Port:
+class Port(HandingOut):
     """The one port through which demand comes in (`trellis.spi.demand.DemandPort`)."""
 
     def __init__(
@@ -42,14 +50,16 @@ class Port:
         in_force: InForce,
         new_id: Callable[[], str],
         estimates: Estimates,
+        providers: Mapping[str, RunningProvider],
     ) -> None:
-        self._store, self._fleet, self._world = store, fleet, world
+        super().__init__(store=store, fleet=fleet, world=world, in_force=in_force)
         self._estimates = estimates
         self._scheduling, self._new_id = scheduling, new_id
-        self._in_force = in_force
-        self._waiters: dict[RequestId, list[trio.Event]] = {}
+        self._requests_changed, self._providers = Changed[RequestId](), providers
+        self._being_adopted: set[str] = set()
+        """Servers on their way to be nodes, which the fleet does not show yet."""
         self._keys = {
-            (r.ask.requestor, r.ask.idempotency_key): r.id
+            _key_of(r.ask): r.id
             for r in fleet.requests.values()
             if r.ask.idempotency_key is not None
         }
@@ -78,23 +88,56 @@ class Port:
             state_at=now,
             created_at=now,
         )
+        staged = self._store.stage([Change(None, request)])
+        assert staged is not None
+        # Only now: a key of what cannot be recorded would lead to nothing for ever.
         if ask.idempotency_key is not None:
-            self._keys[ask.requestor, ask.idempotency_key] = request.id
-        await self._store.commit([Change(None, request)])
+            self._keys[_key_of(ask)] = request.id
+        await staged.durable()
+        return request
+
+    async def turn_away(self, ask: Ask, *, why: str) -> NodeRequest:
+        """See `DemandPort.turn_away`."""
+        if ask.idempotency_key is not None:
+            key = (ask.requestor, ask.idempotency_key)
+            earlier = await self._store.history_lookup(NodeRequest, key)
+            if earlier is not None and earlier.reason == why:
+                return earlier
+        now = self._world.wall()
+        request = NodeRequest(
+            id=RequestId(self._new_id()),
+            ask=ask,
+            state=RequestState.FAILED,
+            state_at=now,
+            created_at=now,
+            reason=why,
+        )
+        await self._store.commit([Change(None, request, why=why, archive=True)])
         return request
 
     async def _earlier(self, ask: Ask) -> NodeRequest | None:
-        archived = None
-        if (ask.requestor, ask.idempotency_key) not in self._keys:
+        if ask.source is not None:
+            return await self._earlier_of_source(ask)
+        archived, key = None, _key_of(ask)
+        if key not in self._keys:
             archived = await self._store.history_lookup(
                 NodeRequest, (ask.requestor, ask.idempotency_key or "")
             )
         # Looked up again: another one of the same key may have come in meanwhile.
-        live = self._keys.get((ask.requestor, ask.idempotency_key or ""))
+        live = self._keys.get(key)
         if live is None:
             return archived
         await self._store.settled()  # it may have come in at this very moment
         return await self.request(live)
+
+    async def _earlier_of_source(self, ask: Ask) -> NodeRequest | None:
+        """The live request of this key: a source knows by itself what it asks for once more."""
+        while (live := self._keys.get(_key_of(ask))) is not None:
+            await self._store.settled()  # it may have come in at this very moment, or be ending
+            earlier = await self.request(live)
+            if earlier.state not in ENDED:
+                return earlier
+        return None
 
     def _check(self, ask: Ask) -> None:
         """Refuse what can never be served, before anything is recorded."""
@@ -146,23 +189,26 @@ class Port:
 
     async def wait(self, request_id: RequestId) -> NodeRequest:
         """See `DemandPort.wait`."""
+        return await self._wait_while(request_id, _WAITING)
+
+    async def wait_placed(self, request_id: RequestId) -> NodeRequest:
+        """See `DemandPort.wait_placed`."""
+        return await self._wait_while(request_id, frozenset({RequestState.REQUESTED}))
+
+    async def _wait_while(
+        self, request_id: RequestId, states: frozenset[RequestState]
+    ) -> NodeRequest:
         while True:
-            changed = trio.Event()
-            waiters = self._waiters.setdefault(request_id, [])
-            waiters.append(changed)
-            try:
+            with self._requests_changed.watch(request_id) as changed:
                 request = await self.request(request_id)
-                if request.state is RequestState.FULFILLED or request.state in ENDED:
+                if request.state not in states:
                     return request
                 await changed.wait()
-            finally:
-                waiters.remove(changed)
-                if not waiters:
-                    self._waiters.pop(request_id, None)
 
-    async def nodes_of(self, request: NodeRequest) -> tuple[Node, ...]:
-        """See `DemandPort.nodes_of`."""
-        return tuple([await self._node(node_id) for node_id in request.nodes])
+    def asked_by(self, source: str) -> tuple[NodeRequest, ...]:
+        """See `DemandPort.asked_by`."""
+        those = self._fleet.by_source.get(source, {}).values()
+        return tuple(sorted(those, key=lambda request: (request.created_at, request.id)))
 
     async def cancel(self, request_id: RequestId) -> NodeRequest:
         """See `DemandPort.cancel`."""
@@ -194,91 +240,91 @@ class Port:
             if node is None or node.allocated_to != request.id:
                 continue
             if node.state is NodeState.READY:
-                free = attrs.evolve(node, allocated_to=None, slot=None, tenant=None)
-                changes.append(Change(node, free, why="its request was cancelled"))
+                changes.append(Change(node, node.freed(), why="its request was cancelled"))
             elif node.state is NodeState.BUILDING:
                 dying = node.became(NodeState.DELETING, now, fault="its request was cancelled")
                 changes.append(Change(node, dying))
         return changes
 
-    async def reprioritise(self, request_id: RequestId, priority: int) -> NodeRequest:
+    async def reprioritise(
+        self, request_id: RequestId, priority: int, *, rank: int = 0
+    ) -> NodeRequest:
         """See `DemandPort.reprioritise`."""
-        await self.request(request_id)
+        known = await self.request(request_id)
+        if self._store.head(NodeRequest, request_id) is None:
+            raise AlreadyDoneError(f"request {request_id} waits no longer")
 
         def change(request: NodeRequest) -> NodeRequest:
-            if request.state not in (RequestState.REQUESTED, RequestState.PENDING):
+            if request.state not in _WAITING:
                 raise AlreadyDoneError(f"request {request_id} is {request.state.value}")
-            return attrs.evolve(request, ask=attrs.evolve(request.ask, priority=priority))
+            ask = attrs.evolve(request.ask, priority=priority, rank=rank)
+            return attrs.evolve(request, ask=ask)
 
-        return await amend(
-            self._store, NodeRequest, request_id, change, why=f"priority is now {priority}"
+        # Ranks change all the time as those ahead go: that is no event in a request's life.
+        why = f"priority is now {priority}" if known.ask.priority != priority else ""
+        return await amend(self._store, NodeRequest, request_id, change, why=why)
+
+    # ------------------------------------------------------------- what others launched
+
+    async def adopt(self, ask: Ask, server: ForeignServer) -> Node:
+        """See `DemandPort.adopt`."""
+        assert ask.source is not None
+        assert ask.idempotency_key is not None
+        if (earlier := await self._earlier(ask)) is not None:
+            (node,) = await self.nodes_of(earlier)
+            return node
+        running = self._providers.get(server.provider)
+        if running is None:
+            raise RefusedError(
+                f"there is no provider {server.provider!r}",
+                remedy=_did_you_mean(server.provider, tuple(self._providers)),
+            )
+        row, home = await running.look_at(server.external_id)
+        check_found(server, row)
+        # Looked up again: another one may have taken it over meanwhile.
+        if (earlier := await self._earlier(ask)) is not None:
+            (node,) = await self.nodes_of(earlier)
+            return node
+        owner = self._fleet.by_external.get(server.external_id)
+        if owner is not None or server.external_id in self._being_adopted:
+            raise RefusedError(
+                f"server {server.external_id} is node {owner or 'of another request'} already",
+                remedy="release that node; a server is taken over once",
+            )
+        changes = adopted(
+            self._store,
+            ask,
+            server,
+            home=home,
+            cloud=running.config.cloud,
+            now=self._world.wall(),
+            request_id=RequestId(self._new_id()),
+            lease_id=LeaseId(self._new_id()),
+            ttl_s=self._in_force.policy.lease_ttl_s,
+        )
+        taken = changes[-1].after
+        assert isinstance(taken, Node)
+        assert taken.allocated_to is not None
+        staged = self._store.stage(changes)
+        assert staged is not None
+        self._keys[_key_of(ask)] = taken.allocated_to
+        self._being_adopted.add(server.external_id)
+        await staged.durable()
+        return taken
+
+    # ------------------------------------------------------------------------- offers
+
+    def offers(self) -> tuple[OfferedPool, ...]:
+        """See `DemandPort.offers`."""
+        now = self._world.wall()
+        return tuple(
+            attrs.evolve(pool, paused=self._is_paused(pool.provider, now))
+            for pool in self._in_force.policy.pools
         )
 
-    # --------------------------------------------------------------------------- leases
-
-    async def lease(self, lease_id: LeaseId) -> Lease:
-        """See `DemandPort.lease`."""
-        lease = self._fleet.leases.get(lease_id) or await self._store.history(Lease, lease_id)
-        if lease is None:
-            raise UnknownIdError(
-                "there is no such lease", remedy="the id is in its request's answer, and only there"
-            )
-        return lease
-
-    async def renew(self, lease_id: LeaseId) -> Lease:
-        """See `DemandPort.renew`."""
-        lease = await self.lease(lease_id)
-
-        def change(lease: Lease) -> Lease:
-            if lease.expires_at is None:
-                return lease
-            most = lease.created_at + self._in_force.policy.max_lease_age_s
-            until = min(self._world.wall() + lease.ttl_s, most)
-            if lease.expires_at >= most:
-                raise AlreadyDoneError(
-                    "the lease has reached max-lease-age",
-                    remedy="ask for new nodes; a node can be held with 'trellis node hold'",
-                )
-            return attrs.evolve(lease, expires_at=max(lease.expires_at, until))
-
-        if lease.ended_at is not None or self._store.head(Lease, lease_id) is None:
-            raise AlreadyDoneError("the lease has ended", remedy="ask for new nodes")
-        return await amend(self._store, Lease, lease_id, change)
-
-    async def release(self, lease_id: LeaseId) -> None:
-        """See `DemandPort.release`."""
-        await self.lease(lease_id)
-        lease = self._store.head(Lease, lease_id)
-        if lease is not None:
-            now = self._world.wall()
-            await self._store.commit(ended(self._store, lease, now, "released by its holder"))
-
-    # ---------------------------------------------------------------------------- nodes
-
-    async def hold(self, node_id: NodeId, *, by: str, reason: str) -> Node:
-        """See `DemandPort.hold`."""
-
-        def change(node: Node) -> Node:
-            if node.state not in (NodeState.IN_USE, NodeState.USED):
-                raise AlreadyDoneError(
-                    f"node {node_id} is {node.state.value}",
-                    remedy="only a node that is in use or used can be held",
-                )
-            return node.became(NodeState.HOLD, self._world.wall(), held_by=by, hold_reason=reason)
-
-        await self._node(node_id)
-        if self._store.head(Node, node_id) is None:
-            raise AlreadyDoneError(f"node {node_id} is gone")
-        return await amend(self._store, Node, node_id, change, why=f"held by {by}: {reason}")
-
-    async def _node(self, node_id: NodeId) -> Node:
-        node = self._fleet.nodes.get(node_id) or await self._store.history(Node, node_id)
-        if node is None:
-            raise UnknownIdError(
-                f"there is no node {node_id}",
-                remedy="'trellis node list' shows what there is, with --gone what there was",
-            )
-        return node
+    def _is_paused(self, provider: str, now: float) -> bool:
+        record = self._store.get(ProviderRecord, provider)
+        return record is not None and record.pause_at(now) is not None
 
     # -------------------------------------------------------------------------- reasons
 
@@ -289,34 +335,53 @@ class Port:
         waits = self._scheduling.waits
         explanation = explain_request(request, self._fleet, waits, tuple(history))
         outlook = self._estimates.outlook(request, self._fleet, waits, self._world.wall())
+        whom = for_whom(request.ask)
         return attrs.evolve(
-            explanation, estimate_s=outlook.estimate_s, estimate_basis=outlook.basis
+            explanation,
+            words=f"{explanation.words} It is for {whom}." if whom else explanation.words,
+            estimate_s=outlook.estimate_s,
+            estimate_basis=outlook.basis,
         )
 
     async def explain_node(self, node_id: NodeId) -> Explanation:
         """See `DemandPort.explain_node`."""
         node = await self._node(node_id)
         history = await self._store.events_about(node_id, limit=500)
-        return explain_node(node, tuple(history))
+        asks = None if node.allocated_to is None else await self._asked_for(node.allocated_to)
+        return explain_node(node, tuple(history), asks)
+
+    async def _asked_for(self, request_id: RequestId) -> NodeRequest | None:
+        live = self._fleet.requests.get(request_id)
+        return live or await self._store.history(NodeRequest, request_id)
 
     # ------------------------------------------------------------------------ bookkeeping
 
     def _committed(self, committed: Committed) -> None:
         for change in committed.changes:
             request = change.after
+            if isinstance(request, Node):
+                self._nodes_changed.tell(request.id)
+                if self._being_adopted:
+                    self._being_adopted.discard(request.external_id or "")
             if not isinstance(request, NodeRequest):
                 continue
-            for waiter in self._waiters.get(request.id, ()):
-                waiter.set()
+            self._requests_changed.tell(request.id)
             if change.archive and request.ask.idempotency_key is not None:
-                self._keys.pop((request.ask.requestor, request.ask.idempotency_key), None)
+                self._keys.pop(_key_of(request.ask), None)
+
+
+def _key_of(ask: Ask) -> tuple[str, str, str]:
+    return ask.source or "", ask.requestor, ask.idempotency_key or ""
 
 
 def _same(earlier: Ask, ask: Ask) -> bool:
     """Whether they came in alike; what was left out has been filled in since.
 
-    A priority may have been changed: it is no part of what was asked.
+    A priority may have been changed: it is no part of what was asked. Of a source the labels
+    tell: another release of it may describe the same demand in other words.
     """
+    if ask.source is not None:
+        return earlier.labels == ask.labels
     ttl_s = earlier.lease_ttl_s if ask.lease_ttl_s is None else ask.lease_ttl_s
     return attrs.evolve(earlier, priority=ask.priority) == attrs.evolve(ask, lease_ttl_s=ttl_s)
 

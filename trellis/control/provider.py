@@ -20,7 +20,7 @@ from trellis.control.images.here import ImagesHere, SharedImages, same_but_image
 from trellis.control.images.uploading import Uploading
 from trellis.control.nudge import Nudge
 from trellis.control.past import creates_of_a_day
-from trellis.control.provider_view import NOT_CONFIGURED, missing, provider_view
+from trellis.control.provider_view import NOT_CONFIGURED, Shelves, missing, provider_view
 from trellis.control.provider_works import ProviderWorks
 from trellis.control.quota import Quota
 from trellis.errors import (
@@ -38,7 +38,7 @@ from trellis.model.quota import Resources
 from trellis.model.status import Health, Leak, QuirkStatus
 from trellis.scheduler.snapshot import ProviderView
 from trellis.spi.config import ProviderConfig
-from trellis.spi.provider import Inventory, Offer
+from trellis.spi.provider import Instance, Inventory, Offer
 from trellis.store.store import Store
 from trellis.world import World
 
@@ -109,6 +109,7 @@ class RunningProvider:
             turns=lambda: self._works.connected if self._works is not None else None,
             taken_back=self._reconsider,
         )
+        self._shelves = Shelves()
         self._round: trio.CancelScope | None = None
         fleet.on_node.append(self._node_changed)
 
@@ -390,6 +391,31 @@ class RunningProvider:
             self._works.connected.doubt()
         return why
 
+    async def look_at(self, external_id: str) -> tuple[Instance, Home]:
+        """A server as the cloud shows it now, and where that was asked (rule 2).
+
+        Raises:
+            RefusedError: it cannot be asked now.
+        """
+        if self._works is None:
+            raise RefusedError(f"{self.config.name} is not connected", remedy="wait until it is")
+        provider = self._works.provider
+        try:
+            home = await provider.home()
+            row = await provider.get(external_id)
+            same = home == await provider.home() and not self._foreign_home(home)
+        except CloudError as error:
+            raise RefusedError(
+                f"{self.config.name} cannot tell of server {external_id}: {error}",
+                remedy="ask again when the cloud answers",
+            ) from error
+        if not same:
+            raise RefusedError(
+                f"{self.config.name} leads to another project than before: nothing is concluded",
+                remedy=f"'trellis provider show {self.config.name}' says why",
+            )
+        return row, home
+
     async def accept_move(self, endpoint: str, project_id: str | None, by: str) -> None:
         """Take a person's word that the cloud has moved to where the credentials lead now.
 
@@ -448,6 +474,7 @@ class RunningProvider:
             health=self.health,
             breakers=self.breakers,
             inventory=self.offered,
+            shelves=self._shelves,
             quota=self.quota.name,
             fleet=self._fleet,
             admission=self._create_line.admission(),
@@ -514,6 +541,4 @@ class RunningProvider:
 
     def pause(self) -> Pause | None:
         """The pause in force, if there is one."""
-        pause = self.record().pause
-        over = pause is not None and pause.until is not None and pause.until <= self._world.wall()
-        return None if over else pause
+        return self.record().pause_at(self._world.wall())

@@ -1,5 +1,10 @@
 """A provider as the planner sees it: what it offers, what it uses, and what is held back."""
 
+from collections.abc import Mapping
+from typing import Self
+
+import attrs
+
 from trellis.control.breakers import Breakers
 from trellis.control.create_line import Admission
 from trellis.control.fleet import NOTHING, Fleet
@@ -9,9 +14,63 @@ from trellis.model.provider import Pause
 from trellis.model.quota import Limits
 from trellis.scheduler.snapshot import PoolView, ProviderView
 from trellis.spi.config import PoolConfig, ProviderConfig
-from trellis.spi.provider import Inventory
+from trellis.spi.provider import Inventory, Offer
 
 NOT_CONFIGURED = "it is configured no longer: what it has is ended, nothing is launched"
+
+
+@attrs.frozen(kw_only=True)
+class PoolShelf:
+    """What one pool offers, as follows from a configuration and an inventory alone.
+
+    Attributes:
+        lacks: its labels without an offer.
+    """
+
+    name: str
+    priority: int
+    weight: float | None
+    limits: Limits
+    ignores_quota: bool
+    offers: Mapping[str, Offer]
+    lacks: tuple[str, ...]
+    label_limits: Mapping[str, int]
+
+    @classmethod
+    def of(cls, pool: PoolConfig, config: ProviderConfig, inventory: Inventory | None) -> Self:
+        """That of a pool; without an inventory nothing is offered."""
+        offers = inventory.offers if inventory is not None else {}
+        names = [label.name for label in pool.labels]
+        return cls(
+            name=pool.name,
+            priority=config.priority if pool.priority is None else pool.priority,
+            weight=pool.weight,
+            limits=own_limits(pool),
+            ignores_quota=pool.ignore_provider_quota,
+            offers={name: offers[pool.name, name] for name in names if (pool.name, name) in offers},
+            lacks=tuple(name for name in names if (pool.name, name) not in offers),
+            label_limits={x.name: x.max_servers for x in pool.labels if x.max_servers is not None},
+        )
+
+
+class Shelves:
+    """The shelves of a provider's pools, made anew when it is configured or read anew.
+
+    The planner asks before each pass, and a configuration and an inventory never change: there
+    comes another one.
+    """
+
+    def __init__(self) -> None:
+        self._made_of: tuple[ProviderConfig, Inventory | None] | None = None
+        self._pools: tuple[PoolShelf, ...] = ()
+
+    def of(self, config: ProviderConfig, inventory: Inventory | None) -> tuple[PoolShelf, ...]:
+        """One for each pool, in the order of the configuration."""
+        made_of = self._made_of
+        if made_of is None or made_of[0] is not config or made_of[1] is not inventory:
+            self._made_of = config, inventory
+            self._pools = tuple(PoolShelf.of(pool, config, inventory) for pool in config.pools)
+        return self._pools
 
 
 def provider_view(
@@ -22,6 +81,7 @@ def provider_view(
     health: ProviderHealth,
     breakers: Breakers,
     inventory: Inventory | None,
+    shelves: Shelves,
     quota: str,
     fleet: Fleet,
     admission: Admission,
@@ -31,14 +91,15 @@ def provider_view(
 
     Args:
         pause: the pause in force, if there is one.
+        shelves: those of this provider, from one view to the next.
         quota: name of the quota it draws on.
         admission: what may be placed there so that its creates go soon.
         sendable: creates that the limit of a day still allows; None if there is no such limit.
     """
-    offers = inventory.offers if inventory is not None else {}
-    today = _unsent(config.name, fleet, sendable)
+    name, tallies = config.name, fleet.tallies
+    today = _unsent(name, fleet, sendable)
     return ProviderView(
-        name=config.name,
+        name=name,
         paused=f"paused by {pause.by}: {pause.reason}" if pause is not None else "",
         draining=dropped or (pause is not None and pause.drain),
         dropped=dropped,
@@ -56,38 +117,25 @@ def provider_view(
         pools=[
             PoolView(
                 name=pool.name,
-                priority=config.priority if pool.priority is None else pool.priority,
+                priority=pool.priority,
                 weight=pool.weight,
-                limits=own_limits(pool),
+                limits=pool.limits,
                 missing={
-                    label.name: missing(inventory, health, pool.name, label.name)
-                    for label in pool.labels
-                    if (pool.name, label.name) not in offers
+                    label: missing(inventory, health, pool.name, label) for label in pool.lacks
                 },
-                ignores_quota=pool.ignore_provider_quota,
-                used=fleet.pool_used.get((config.name, pool.name), NOTHING),
-                label_limits={
-                    label.name: label.max_servers
-                    for label in pool.labels
-                    if label.max_servers is not None
-                },
-                label_used=fleet.tallies.labels.get((config.name, pool.name), {}),
-                label_freeing=fleet.tallies.labels_freeing.get((config.name, pool.name), {}),
-                freeing=fleet.pool_freeing.get((config.name, pool.name), NOTHING),
-                offers={
-                    label.name: offers[pool.name, label.name]
-                    for label in pool.labels
-                    if (pool.name, label.name) in offers
-                },
+                ignores_quota=pool.ignores_quota,
+                used=fleet.pool_used.get((name, pool.name), NOTHING),
+                label_limits=pool.label_limits,
+                label_used=tallies.labels.get((name, pool.name), {}),
+                label_freeing=tallies.labels_freeing.get((name, pool.name), {}),
+                freeing=fleet.pool_freeing.get((name, pool.name), NOTHING),
+                offers=pool.offers,
                 spots_held=breakers.spots(pool.name),
-                labels_held=breakers.held(
-                    (offer for (owner, _), offer in offers.items() if owner == pool.name),
-                    pool.name,
-                ),
+                labels_held=breakers.held(pool.offers.values(), pool.name),
             )
-            for pool in config.pools
+            for pool in shelves.of(config, inventory)
         ],
-        zone_nodes=fleet.zone_nodes.get(config.name, {}),
+        zone_nodes=fleet.zone_nodes.get(name, {}),
     )
 
 

@@ -15,6 +15,7 @@ from trellis.errors import AnswerLostError, CloudBrokenError, CloudError
 from trellis.model.names import NodeId
 from trellis.model.node import Node, ResourceKind
 from trellis.model.quota import Limits, QuotaReading, Resources
+from trellis.scheduler.snapshot import QuotaView
 from trellis.spi.provider import Provider
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class QuotaWatch:
         """Read each minute and when asked to, until cancelled."""
         while True:
             await self.wanted.wait(at_most=AGAIN_S if self.quota.doubted else EVERY_S)
+            before = self._view()
             try:
                 async with self.quota.turn:
                     if self._is_due():
@@ -60,8 +62,13 @@ class QuotaWatch:
                 self.health.failed(error)
                 self.quota.unread()
             self.book.note(self.quota)
-            self.nudge()
+            if self._view() != before:
+                self.nudge()
             await trio.sleep(SOONEST_S)
+
+    def _view(self) -> QuotaView:
+        """The quota as the planner would see it with nothing of ours."""
+        return self.quota.view(ours=Resources(), freeing=Resources())
 
     def _is_due(self) -> bool:
         """Whether no other provider that shares it has read it just now."""

@@ -281,7 +281,7 @@ class Scheduling:
             nodes=tuple(node.id for node in decision.nodes),
             created_at=now,
             ttl_s=ttl_s,
-            expires_at=now + ttl_s,
+            expires_at=None if request.ask.source is not None else now + ttl_s,
         )
         fulfilled = request.became(
             RequestState.FULFILLED, now, lease_id=lease.id, nodes=lease.nodes
@@ -289,10 +289,7 @@ class Scheduling:
         return [
             Change(request, fulfilled, why=decision.reason),
             Change(None, lease),
-            *(
-                Change(node, node.became(NodeState.IN_USE, now, lease_id=lease.id))
-                for node in decision.nodes
-            ),
+            *(Change(node, _leased(node, lease, now)) for node in decision.nodes),
         ]
 
     def _give_up(self, decision: GiveUp) -> list[Change]:
@@ -386,15 +383,15 @@ class Scheduling:
         return f"{self._world.random.getrandbits(128):032x}"
 
 
+def _leased(node: Node, lease: Lease, now: float) -> Node:
+    """The node under its lease; that it is handed out a demand source says by itself."""
+    if lease.expires_at is None:
+        return attrs.evolve(node, lease_id=lease.id)
+    return node.became(NodeState.IN_USE, now, lease_id=lease.id)
+
+
 def _freed(nodes: tuple[Node, ...]) -> list[Change]:
-    return [
-        Change(
-            node,
-            attrs.evolve(node, allocated_to=None, slot=None, tenant=None),
-            why="free for others",
-        )
-        for node in nodes
-    ]
+    return [Change(node, node.freed(), why="free for others") for node in nodes]
 
 
 def _step(decision: Decision) -> PlannedStep:

@@ -203,18 +203,21 @@ class Watcher:
         # What has only just been asked for cannot be there yet.
         await trio.sleep(SHORTEST_S)
         while not self._full_wanted:
-            until = min(next_full, began + self._pace())
+            until = min(next_full, began + self._pace(began))
             if until <= trio.current_time():
                 return
             await self._wake.wait(at_most=until - trio.current_time())
 
-    def _pace(self) -> float:
+    def _pace(self, began: float) -> float:
         """Seconds to the next list: in proportion to how long the most impatient has waited.
 
         Nothing is due before a part of the usual time is over; what is long overdue is looked
         for ever more seldom. What a list adds to a wait is thus a small share of that wait. A
         list costs the cloud a call however many wait for it: few who wait are looked for less
         often than many, so that a node costs about the same number of calls.
+
+        Args:
+            began: when the last list was there, from which the seconds count.
         """
         if not self._waiting:
             return math.inf
@@ -228,7 +231,8 @@ class Watcher:
             kind = "go" if waiter.accept is is_gone else "appear"
             age_s = now - waiter.since
             due_s = FIRST_LOOK * self._lasts[kind].mean_s - age_s
-            pause_s = due_s if due_s > 0 else age_s * share
+            # The share is that of the age it will have by then.
+            pause_s = due_s if due_s > 0 else (began - waiter.since) * share / (1.0 - share)
             if pause_s <= shortest_s:
                 return shortest_s
             soonest = min(soonest, pause_s)

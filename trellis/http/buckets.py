@@ -113,8 +113,20 @@ class Bucket:
         risen = self._before / 2 * (1 + rises_for / _RECOVER_S)
         return min(self._limit.per_s, max(_SLOWEST, risen))
 
+    def is_open(self, now: float) -> bool:
+        """Whether nothing limits the calls now: no limit is known, and no refusal taught one."""
+        limit = self._limit
+        return (
+            limit.per_s == math.inf
+            and limit.per_day is None
+            and self._slowed_at == -math.inf
+            and self._paused_until <= now
+        )
+
     def delay(self, now: float) -> float:
         """Seconds until a token is there; 0.0 if one is."""
+        if self.is_open(now):
+            return 0.0
         self._fill(now)
         wait = max(0.0, self._paused_until - now)
         missing = 1.0 - self._tokens
@@ -133,6 +145,8 @@ class Bucket:
 
         A limit of a day is left aside: see `left_today`.
         """
+        if span_s > 0.0 and self.is_open(now):
+            return math.inf
         self._fill(now)
         begin, end = max(now, self._paused_until), now + span_s
         if begin >= end:

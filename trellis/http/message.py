@@ -26,6 +26,8 @@ _LONGEST_ID = 100
 class Verb(enum.Enum):
     """The classes of call that clouds limit separately, and that take turns with one another."""
 
+    __hash__ = object.__hash__  # each is there once; Enum's own is a function of Python's
+
     DELETE = "delete"
     READ = "read"
     CHANGE = "change"

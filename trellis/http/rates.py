@@ -122,9 +122,11 @@ class Gate:
         a day is left aside.
         """
         now = trio.current_time()
-        own = self._buckets[verb].within(now, span_s)
+        own, shared = self._buckets[verb].within(now, span_s), self._shared.within(now, span_s)
+        if shared == math.inf:
+            return own
         others = self.waiting - len(self._waiting[verb])
-        return min(own, max(0.0, self._shared.within(now, span_s) - others))
+        return min(own, max(0.0, shared - others))
 
     def in_line(self, verb: Verb) -> int:
         """How many calls of this class wait for their turn."""
@@ -149,8 +151,10 @@ class Gate:
         """How many calls of this class a limit of a day still allows; None if there is none."""
         now = trio.current_time()
         self._lapse(now)
-        left = (self._shared.left_today(now), self._buckets[verb].left_today(now))
-        return min((x for x in left if x is not None), default=None)
+        left, shared = self._buckets[verb].left_today(now), self._shared.left_today(now)
+        if left is None or shared is None:
+            return shared if left is None else left
+        return min(left, shared)
 
     async def turn(self, verb: Verb) -> None:
         """Take a turn now for a call that will enter with `enter_promised`.

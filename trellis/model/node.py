@@ -13,6 +13,8 @@ from trellis.model.quota import Resources
 class NodeState(enum.Enum):
     """Where a node is in its life; `NODE_TRANSITIONS` has every step there is."""
 
+    __hash__ = object.__hash__  # each is there once; Enum's own is a function of Python's
+
     BUILDING = "building"
     READY = "ready"
     IN_USE = "in-use"
@@ -136,6 +138,9 @@ class Node:
         boot_by: deadline for it to answer, known once the server is active.
         checked_at: when it was last seen to answer.
         fault: why it failed, was aborted or is deleted, in words.
+        lease_id: of the lease that it is handed out under; one that is ready and has a lease is
+            given to the request of a demand source, which has yet to hand it out.
+        hold_until: when a hold ends by itself; None is upon a word, or at ``max-hold-age``.
         lost: it died under its lease.
         origin: the mark of the store's opening that launched it, which its tags bear too.
         set_apart: it may have been handed out by a later state of the store than this: nobody is
@@ -174,6 +179,7 @@ class Node:
     fault: str | None = None
     held_by: str | None = None
     hold_reason: str | None = None
+    hold_until: float | None = None
     lost: bool = False
     origin: str = ""
     set_apart: bool = False
@@ -211,8 +217,17 @@ class Node:
     @property
     def idle(self) -> bool:
         """Whether it is ready and nobody's."""
-        free = self.allocated_to is None and not self.set_apart
+        free = self.allocated_to is None and self.lease_id is None and not self.set_apart
         return self.state is NodeState.READY and free
+
+    @property
+    def given(self) -> bool:
+        """Whether it is ready and a request of a demand source has it, maybe handed out by now."""
+        return self.state is NodeState.READY and self.lease_id is not None
+
+    def freed(self) -> "Node":
+        """The same node, nobody's."""
+        return attrs.evolve(self, allocated_to=None, slot=None, tenant=None, lease_id=None)
 
     def with_resource(self, resource: Resource) -> "Node":
         """Record *resource*, in the place of itself or of one of its kind that is in doubt."""

@@ -73,6 +73,12 @@ class ProviderRecord:
     breakers: tuple[BreakerRecord, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
 
+    def pause_at(self, now: float) -> Pause | None:
+        """The pause in force at a moment, if there is one."""
+        pause = self.pause
+        over = pause is not None and pause.until is not None and pause.until <= now
+        return None if over else pause
+
 
 @attrs.frozen(kw_only=True)
 class Opening:

@@ -6,6 +6,7 @@ Unlimited and unknown are values of their own, never numbers: nothing is subtrac
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
@@ -68,6 +69,12 @@ class Resources:
 
 
 _NOTHING: Final = Resources()
+
+
+@lru_cache(maxsize=64)
+def instances(count: int) -> Resources:
+    """So many instances, and nothing else that is counted."""
+    return Resources(instances=count)
 
 
 def total(sizes: Iterable[Resources]) -> Resources:

@@ -5,12 +5,13 @@ from typing import Final
 
 import attrs
 
+from trellis.model.asked import words_of
 from trellis.model.breaker import BreakerRecord
 from trellis.model.image import Build, ImageRecord, Upload
 from trellis.model.image_events import told_of
 from trellis.model.node import Node, NodeState, ResourceKind
 from trellis.model.provider import Lineage, ProviderRecord, StoreMeta
-from trellis.model.request import Lease, NodeRequest
+from trellis.model.request import ENDED, Lease, NodeRequest
 
 Record = (
     Node | NodeRequest | Lease | ProviderRecord | StoreMeta | Lineage | ImageRecord | Build | Upload
@@ -78,7 +79,7 @@ class Event:
         subject: id of the record.
         about: other ids by which it is found: a node's request, a request's nodes; of a node that
             is gone also its server, volumes and floating IPs, as what a cloud left of it may name
-            nothing else.
+            nothing else; of a request that has ended also its tenant and its metadata's values.
     """
 
     id: int
@@ -103,8 +104,11 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
             place = {"provider": after.placement.provider} if after.placement else {}
             return Event(
                 id=event_id, at=at, type=f"request.{after.state.value}", subject=subject,
-                about=after.nodes, why=change.why or after.reason or "", data=place,
+                about=after.nodes + _found_by(after), why=change.why or after.reason or "",
+                data=place,
             )  # fmt: skip
+        case Lease() if after.ended_at is None and _has_fewer_nodes(before, after):
+            return None  # their own steps say so
         case Lease():
             if after.ended_at is not None:
                 step = "ended"
@@ -145,6 +149,15 @@ def event_of(change: Change, event_id: int, at: float) -> Event | None:
             )  # fmt: skip
         case _:
             return None
+
+
+def _found_by(request: NodeRequest) -> tuple[str, ...]:
+    """The words of a request that has ended; while it lives it is found by them otherwise."""
+    return words_of(request.ask) if request.state in ENDED else ()
+
+
+def _has_fewer_nodes(before: object, after: Lease) -> bool:
+    return isinstance(before, Lease) and before.nodes != after.nodes
 
 
 def _moved(before: object, after: ProviderRecord) -> tuple[BreakerRecord, str] | None:

@@ -42,6 +42,12 @@ class Ask:
 
     Attributes:
         lease_ttl_s: how long the lease lasts unless renewed; None is as configured.
+        rank: orders requests of one priority: the lower first, the older among equals.
+        prefers: a provider to be taken if it can serve the request; any other if it cannot.
+        reuse: whether nodes that are ready already may be given to it.
+        source: the demand source that asks, if it watches its requestors itself: its leases have
+            no end, and it says when a node is handed out (`DemandPort.in_use`). Until then a node
+            of a fulfilled request stays ready, and can be given back.
     """
 
     labels: tuple[str, ...]
@@ -52,6 +58,10 @@ class Ask:
     lease_ttl_s: int | None = None
     metadata: Mapping[str, str] = attrs.field(factory=dict)
     idempotency_key: str | None = None
+    rank: int = 0
+    prefers: str | None = None
+    reuse: bool = True
+    source: str | None = None
     context: bytes = b""
     """Opaque to Trellis; kept for the demand source that asks."""
 

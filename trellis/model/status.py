@@ -19,6 +19,37 @@ class Health(enum.Enum):
     UNAVAILABLE = "unavailable"
 
 
+class SourceState(enum.Enum):
+    """How a demand source fares."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    TROUBLED = "troubled"
+    """It runs and cannot do its work, as what it listens to is away."""
+    CRASHED = "crashed"
+    """It is started again in a moment."""
+    DROPPED = "dropped"
+    """It is configured no longer, and there is still something that it asked for."""
+
+
+@attrs.frozen(kw_only=True)
+class SourceStatus:
+    """One demand source, and what it has asked for."""
+
+    name: str
+    type: str
+    """"" of one that is configured no longer."""
+    state: SourceState
+    since: float | None
+    """Since when it is in this state; None of one that is configured no longer."""
+    reason: str
+    """What stands in its way; "" if nothing does."""
+    requests: Mapping[str, int]
+    """Its live requests by state."""
+    crashes: int = 0
+    """Since it was started."""
+
+
 @attrs.frozen(kw_only=True)
 class LabelStatus:
     """One label: who offers it, and how many nodes of it there are by state."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -39,6 +40,8 @@ from trellis.providers.lookup import choose_flavor
 from trellis.providers.networks import NetworkFacts, read_networks
 from trellis.providers.readiness import after_active
 from trellis.providers.rows import (
+    METADATA_MOST,
+    OUR_METADATA,
     TAG_POOL,
     TAG_PROVIDER,
     earlier,
@@ -327,12 +330,18 @@ class OpenStackProvider:
             config_drive=self.quirks.needs_config_drive if config_drive is None else config_drive,
             metadata={
                 **label.instance_properties,
-                **intent.metadata,
+                **self._notes(intent, len(label.instance_properties)),
                 **server_tag(intent.tag),
                 TAG_PROVIDER: self.config.name,
                 TAG_POOL: intent.pool,
             },
         )
+
+    def _notes(self, intent: LaunchIntent, own: int) -> dict[str, str]:
+        """What an intent says beside its tag, as far as the cloud takes more items."""
+        ours = OUR_METADATA + (self.quirks.servers_per_network is not None)
+        room = (self.quirks.metadata_most or METADATA_MOST) - ours - own
+        return dict(islice(intent.metadata.items(), max(0, room)))
 
     async def attach_public(self, tag: Tag, external_id: str) -> PublicAddress:
         """Give the server a floating IP by one POST; may be repeated."""

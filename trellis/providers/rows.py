@@ -15,6 +15,8 @@ TAG_PROVIDER: Final = "trellis_provider"
 TAG_POOL: Final = "trellis_pool"
 OUR_METADATA: Final = len((TAG_DEPLOYMENT, TAG_NODE, TAG_ORIGIN, TAG_PROVIDER, TAG_POOL))
 """So many items of a server's metadata are Trellis's."""
+METADATA_MOST: Final = 128
+"""So many items Nova takes for a server unless its project has another quota."""
 
 _S = InstanceState
 STATES: Final[Mapping[str, InstanceState]] = {

@@ -73,7 +73,7 @@ class Answers:
         offered: the offers for labels, or why there are none.
         never: what labels come to at least, or why they would not fit even into an empty
             project.
-        fits: how labels can be had, or why they cannot.
+        fits: how labels can be had, or why they cannot; with nodes that are ready, or without.
         clearings: what is in their way; None where idle nodes are not what is.
         shelf: where one more node of a label can be made ready; None is nowhere.
         kept: the answers once room has been kept for labels, by provider and labels.
@@ -81,7 +81,7 @@ class Answers:
 
     offered: dict[tuple[str, tuple[str, ...]], Offered | str] = attrs.field(factory=dict)
     never: dict[tuple[str, tuple[str, ...]], Resources | str] = attrs.field(factory=dict)
-    fits: dict[About, Fit | str] = attrs.field(factory=dict)
+    fits: dict[tuple[About, bool], Fit | str] = attrs.field(factory=dict)
     clearings: dict[About, Clearing | None] = attrs.field(factory=dict)
     shelf: dict[About, tuple[str | None, Offer] | None] = attrs.field(factory=dict)
     kept: dict[tuple[str, tuple[str, ...]], "Answers"] = attrs.field(factory=dict)

@@ -13,7 +13,7 @@ from trellis.model.quota import Resources
 from trellis.model.request import NodeRequest
 from trellis.scheduler.snapshot import Snapshot, queue_key
 
-Order = tuple[int, float, float, RequestId]
+Order = tuple[int, float, int, float, RequestId]
 _WORDS = {"instances": "max-servers", "cores": "max-cores", "ram_mib": "max-ram"}
 
 
@@ -29,12 +29,13 @@ class Claims:
         self._counts = snapshot.tenant_nodes
 
     def order(self, request: NodeRequest) -> Order:
-        """The order of service: lower priority numbers first, then who has least, then the oldest.
+        """The order of service: by priority, then who has least, then by rank and by age.
 
-        Who has least for its share is asked only where shares are configured.
+        Who has least for its share is asked only where shares are configured. It goes before the
+        rank: by the ranks of its own requests no tenant gets ahead of another.
         """
-        priority, created_at, request_id = queue_key(request)
-        return priority, self._claim(request.ask.tenant), created_at, request_id
+        priority, rank, created_at, request_id = queue_key(request)
+        return priority, self._claim(request.ask.tenant), rank, created_at, request_id
 
     def _claim(self, tenant: str | None) -> float:
         if not self._by_share:
@@ -99,7 +100,9 @@ class Claims:
     def surplus(self, labels: Sequence[str]) -> Counter[str]:
         """How many nodes of each label would have to go for these to be made."""
         too_many: Counter[str] = Counter()
-        for label, count in Counter(labels).items() if self._label_limits else ():
+        if not self._label_limits:
+            return too_many
+        for label, count in Counter(labels).items():
             most = self._label_limits.get(label)
             if most is not None:
                 too_many[label] = max(0, self._there(label) + count - most)

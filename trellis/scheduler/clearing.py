@@ -8,7 +8,7 @@ import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from trellis.model.quota import Resources
+from trellis.model.quota import instances
 from trellis.model.request import NodeRequest
 from trellis.scheduler.answers import Clearing
 from trellis.scheduler.decisions import Retire
@@ -25,7 +25,7 @@ def make_room(
 ) -> Iterator[Retire]:
     """Delete idle nodes in the way of a request, where that is enough for it to fit."""
     labels = request.ask.labels
-    if room.claims.tenant_short(request.ask.tenant, Resources(instances=len(labels))):
+    if room.claims.tenant_short(request.ask.tenant, instances(len(labels))):
         return  # more room would not help it
     if surplus := room.claims.surplus(labels):
         yield from _make_label_room(request, surplus, providers, snapshot, room)

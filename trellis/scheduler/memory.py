@@ -116,7 +116,8 @@ def _provider_room(provider: ProviderView) -> Situation:
         provider.barred,
         provider.paused,
         provider.launches_left,
-        provider.turns_left,
+        # Answers are kept from before anything was launched: then any turn will do.
+        provider.turns_left is None or provider.turns_left > 0,
         tuple(provider.zone_nodes.items()),
     )
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from trellis.model.node import Node
-from trellis.model.quota import Resources, total
-from trellis.model.request import NodeRequest
+from trellis.model.quota import Resources, instances, total
+from trellis.model.request import Ask, NodeRequest
 from trellis.scheduler.answers import Fit, Offered
 from trellis.scheduler.decisions import Launch, Place
 from trellis.scheduler.preference import Preference, priority_of
@@ -54,16 +54,46 @@ def _pools_offers(provider: ProviderView, label: str) -> list[Offer]:
 def judged(request: NodeRequest, snapshot: Snapshot, room: Room) -> Judged:
     """Each provider, and why it cannot be considered for *request* now, whatever it offers."""
     wanted = request.ask.provider
+    preferred = request.ask.prefers
+    if preferred is not None and why_not_preferred(request, snapshot, room):
+        preferred = None
     declined = {d.provider: d.reason for d in reversed(request.declined) if d.holds(snapshot.now)}
     found = []
     for provider in room.providers:
         name = provider.name
         if wanted is not None and wanted != name:
             found.append((provider, f"the request insists on provider {wanted}"))
+        elif preferred is not None and preferred != name:
+            found.append((provider, f"the request prefers provider {preferred}"))
         else:
             # One that is closed may not know yet what it offers.
             found.append((provider, declined.get(name) or provider.closed))
     return found
+
+
+def why_not_preferred(request: NodeRequest, snapshot: Snapshot, room: Room) -> str:
+    """Why the provider that a request prefers is dropped for now; "" if it is to serve it.
+
+    Where it is only full, the request waits for it as others do.
+    """
+    ask, name = request.ask, request.ask.prefers
+    provider = snapshot.providers.get(name or "")
+    if provider is None or provider.dropped:
+        return "there is none of this name"
+    if ask.provider is not None and ask.provider != name:
+        return f"the request insists on provider {ask.provider}"
+    declined = [d.reason for d in request.declined if d.provider == name and d.holds(snapshot.now)]
+    if out := next(
+        filter(None, (*declined, provider.closed, provider.paused, provider.barred)), ""
+    ):
+        return out
+    offered = offers_of(provider, ask.labels, room)
+    if isinstance(offered, str):
+        return offered
+    if never := room.could_ever(provider, ask.labels, ask.tenant):
+        return never
+    held = room.withheld(provider, ask.labels)
+    return "" if held is None else held.reason
 
 
 @attrs.frozen
@@ -73,11 +103,13 @@ class Choice:
     Attributes:
         rivals: the other ways there were, one a provider.
         refusals: by provider, why there was none.
+        dropped: why the provider that the request prefers was out of the question, if it was.
     """
 
     fit: Fit
     rivals: Sequence[Fit]
     refusals: Mapping[str, str]
+    dropped: str = ""
 
 
 def best_place(
@@ -92,7 +124,7 @@ def best_place(
     refusals: dict[str, str] = {}
     tenant, labels = request.ask.tenant, request.ask.labels
     wanted, claims = room.wanted(labels), room.claims
-    own = claims.tenant_short(tenant, Resources(instances=len(labels)))
+    own = claims.tenant_short(tenant, instances(len(labels)))
     for provider, out in providers:
         name = provider.name
         if out:
@@ -102,9 +134,9 @@ def best_place(
             offered = offers_of(provider, labels, room)
             refusals[name] = offered if isinstance(offered, str) else own
             continue
-        known = room.answers(provider).fits
-        if (found := known.get((name, wanted))) is None:
-            found = known[name, wanted] = _fit_on(labels, provider, snapshot, room)
+        known, about = room.answers(provider).fits, ((name, wanted), request.ask.reuse)
+        if (found := known.get(about)) is None:
+            found = known[about] = _fit_on(request.ask, provider, snapshot, room)
         if isinstance(found, str):
             refusals[name] = found
         elif too_much := claims.tenant_short(tenant, found.size):
@@ -114,12 +146,16 @@ def best_place(
     if not fits:
         return refusals
     best = fits[0] if len(fits) == 1 else min(fits, key=preference.key)
-    return Choice(best, [fit for fit in fits if fit is not best], refusals)
+    dropped = "" if request.ask.prefers is None else why_not_preferred(request, snapshot, room)
+    return Choice(best, [fit for fit in fits if fit is not best], refusals, dropped)
 
 
 def place_of(request: NodeRequest, choice: Choice, preference: Preference) -> Place:
     """The decision to serve *request* like that; made before the room for it is taken."""
     fit = choice.fit
+    reason = preference.words(fit, choice.rivals, choice.refusals)
+    if choice.dropped:
+        reason = f"{reason}; not {request.ask.prefers}, which it prefers: {choice.dropped}"
     return Place(
         request=request,
         provider=fit.provider,
@@ -136,14 +172,13 @@ def place_of(request: NodeRequest, choice: Choice, preference: Preference) -> Pl
             )
             for slot, offer in zip(fit.slots, fit.offers, strict=True)
         ),
-        reason=preference.words(fit, choice.rivals, choice.refusals),
+        reason=reason,
     )
 
 
-def _fit_on(
-    labels: tuple[str, ...], provider: ProviderView, snapshot: Snapshot, room: Room
-) -> Fit | str:
-    """Have labels served on this provider, in its best zone, or say why that cannot be."""
+def _fit_on(ask: Ask, provider: ProviderView, snapshot: Snapshot, room: Room) -> Fit | str:
+    """Have an ask served on this provider, in its best zone, or say why that cannot be."""
+    labels = ask.labels
     offered = offers_of(provider, labels, room)
     if isinstance(offered, str):
         return offered
@@ -153,7 +188,7 @@ def _fit_on(
     alike = offered.alike and not any(pool.spots_held for pool in provider.pools)
     tried = set()
     for az in _by_nodes(offered.zones, provider, room):
-        take = _ready_nodes(labels, provider, az, snapshot, room)
+        take = _ready_nodes(labels, provider, az, snapshot, room) if ask.reuse else {}
         slots = tuple(slot for slot in range(len(labels)) if slot not in take)
         if alike and slots in tried:
             continue  # what is launched in one zone can as well be in the other

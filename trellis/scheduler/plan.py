@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from trellis.model.node import Node, NodeState
-from trellis.model.quota import Resources
+from trellis.model.quota import instances
 from trellis.model.request import Declined, NodeRequest
 from trellis.scheduler.answers import Fit
 from trellis.scheduler.clearing import make_room
@@ -219,7 +219,7 @@ def _serve_queues(
             decisions.append(Fail(request=request, reason=hopeless))
         else:
             # Room only becomes less: what was refused one tenant is refused all without limits.
-            alike = None if room.claims.is_limited(request.ask.tenant) else shape[:3]
+            alike = None if room.claims.is_limited(request.ask.tenant) else shape[:-1]
             known = refused.get(alike) if alike is not None else None
             found: Choice | dict[str, str] = known or {}
             if not found:
@@ -254,7 +254,7 @@ def _hopeless(request: NodeRequest, room: Room) -> str:
     A provider that is closed for now, or declined for a while, may yet.
     """
     labels, tenant = request.ask.labels, request.ask.tenant
-    own = room.claims.tenant_never(tenant, Resources(instances=len(labels)))
+    own = room.claims.tenant_never(tenant, instances(len(labels)))
     if own := own or room.claims.labels_never(labels):
         return own
     reasons = []
@@ -295,7 +295,7 @@ def _keep_room(request: NodeRequest, providers: Judged, room: Room, reserved: se
     What comes after it in the order of service fills around it; one reservation a provider.
     """
     labels, claims = request.ask.labels, room.claims
-    size = Resources(instances=len(labels))
+    size = instances(len(labels))
     short = claims.tenant_short(request.ask.tenant, size) or claims.labels_short(labels)
     claims.take(request.ask.tenant, size)
     claims.take_labels(labels)

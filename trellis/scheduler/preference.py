@@ -31,7 +31,7 @@ MOST_REFUSAL_LETTERS: Final = 90
 
 Key = tuple[int, int, float, float, str]
 """Launches, priority, load, how full the place would be, the provider's name; the lowest wins."""
-_ELSEWHERE: Final = ("does not offer ", "the request insists on ")
+_ELSEWHERE: Final = ("does not offer ", "the request insists on ", "the request prefers ")
 """How reasons begin for which nobody would look at that provider."""
 
 

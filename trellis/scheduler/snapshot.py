@@ -14,9 +14,10 @@ from trellis.model.quota import Limits, Resources
 from trellis.model.request import NodeRequest
 from trellis.spi.provider import Offer
 
-QueueShape = tuple[tuple[str, ...], str | None, tuple[str, ...], str | None]
-"""What makes two waiting requests alike: labels, the provider they insist on, who declined, and
-the tenant, whose limits they share."""
+QueueShape = tuple[tuple[str, ...], str | None, tuple[str, ...], str | None, bool, str | None]
+"""What makes two waiting requests alike: labels, the provider they insist on, who declined, the
+provider they prefer, whether nodes that are ready will do, and, as the last, the tenant, whose
+limits they share."""
 
 Spot = tuple[str, str | None]
 """A flavor's id and a zone: what capacity is short of."""
@@ -25,12 +26,13 @@ Spot = tuple[str, str | None]
 def queue_shape(request: NodeRequest) -> QueueShape:
     """The queue a waiting request stands in."""
     declined = tuple(sorted(d.provider for d in request.declined))
-    return request.ask.labels, request.ask.provider, declined, request.ask.tenant
+    ask = request.ask
+    return ask.labels, ask.provider, declined, ask.prefers, ask.reuse, ask.tenant
 
 
-def queue_key(request: NodeRequest) -> tuple[int, float, RequestId]:
-    """The order of service: lower priority numbers first, then the oldest."""
-    return request.ask.priority, request.created_at, request.id
+def queue_key(request: NodeRequest) -> tuple[int, int, float, RequestId]:
+    """The order of service: lower priority numbers first, then lower ranks, then the oldest."""
+    return request.ask.priority, request.ask.rank, request.created_at, request.id
 
 
 @attrs.frozen(kw_only=True)

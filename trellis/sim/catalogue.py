@@ -499,4 +499,43 @@ HOST: Final = (
 )
 """On our side: clock, disk, store, configuration, credentials, kills."""
 
-CATALOGUE: Final = {fault.name: fault for fault in (*ROAD, *CLOUD, *IMAGES, *HOST)}
+ZUUL: Final = (
+    KnownFault(
+        "call-lost",
+        "The connection to ZooKeeper breaks before a call of Trellis's arrives there.",
+        "zuul.md §2.2",
+    ),
+    KnownFault(
+        "answer-lost",
+        "The connection to ZooKeeper breaks after a call of Trellis's was carried out.",
+        "zuul.md §2.2",
+    ),
+    KnownFault(
+        "session-lost",
+        "Trellis's session with ZooKeeper ends, and its locks with it.",
+        "zuul.md §6, trap 12",
+    ),
+    KnownFault(
+        "cut-off",
+        "Trellis cannot reach ZooKeeper for up to a minute.",
+        "zuul.md §6, trap 12",
+    ),
+    KnownFault(
+        "server-paused",
+        "ZooKeeper does nothing for a while, and then may end sessions that were silent.",
+        "https://zookeeper.apache.org/doc/r3.8.4/zookeeperProgrammers.html",
+    ),
+    KnownFault(
+        "server-restarted",
+        "ZooKeeper is stopped and started again; sessions outlive it.",
+        "https://zookeeper.apache.org/doc/r3.8.4/zookeeperProgrammers.html",
+    ),
+    KnownFault(
+        "executor-deaths",
+        "An executor of Zuul's dies with all its jobs; its locks stay until its session expires.",
+        "zuul.md §2.3",
+    ),
+)
+"""Between Trellis and Zuul."""
+
+CATALOGUE: Final = {fault.name: fault for fault in (*ROAD, *CLOUD, *IMAGES, *HOST, *ZUUL)}

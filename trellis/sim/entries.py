@@ -29,9 +29,15 @@ def plugins_of(configuration: str) -> PluginHost:
         configuration: text of a ``trellis.yaml``; what cannot be read names no types.
     """
     built_in = PluginHost(built_in_plugins())
-    providers, builders = _named(configuration, "providers"), _named(configuration, "images")
-    if all(built_in.providers.get(name) is not None for name in providers) and all(
-        built_in.image_builders.get(name) is not None for name in builders
+    registered = (
+        ("providers", built_in.providers),
+        ("images", built_in.image_builders),
+        ("demand-sources", built_in.demand_sources),
+    )
+    if all(
+        types.get(name) is not None
+        for section, types in registered
+        for name in _named(configuration, section)
     ):
         return built_in
     return load_plugins()

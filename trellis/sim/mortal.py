@@ -4,7 +4,8 @@ A kill first fences: calls, writes and connections stop taking effect, unsynced 
 Only then is the incarnation cancelled, which would run its ``finally`` blocks and is no kill.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
@@ -54,6 +55,7 @@ class Mortal:
         self._passed, self._killed = passed, killed
         self._scope = scope
         self._wires: list[SimWire] = []
+        self._fences: dict[Callable[[], None], None] = {}
         self._seam: str | None = None
         self._crossings_left = 0
         self._steps: _Steps | None = None
@@ -69,6 +71,8 @@ class Mortal:
             self._killed[UNDER_WAY] += 1
         for wire in self._wires:
             wire.fence()
+        for fence in list(self._fences):
+            fence()
         self.log.crash()
         self.stop_counting()
         self._scope.cancel()
@@ -107,6 +111,15 @@ class Mortal:
         self._passed[point] += 1
 
     # ------------------------------------------------------------------------------ seams
+
+    @contextmanager
+    def fenced(self, fence: Callable[[], None]) -> Iterator[None]:
+        """Have something fenced off by a kill that comes while the block lasts."""
+        self._fences[fence] = None
+        try:
+            yield
+        finally:
+            del self._fences[fence]
 
     def transports(self, clouds: Mapping[str, SimCloud]) -> TransportFactory:
         """The transport factory of this incarnation."""

@@ -11,10 +11,12 @@ class Only:
 
     Attributes:
         requests: requestors who file theirs.
+        jobs: jobs of Zuul that ask for nodes, by their names.
         kills: numbers of the kills that come, from 0 on.
         changes: numbers of the changes of the configuration, likewise.
     """
 
     requests: tuple[str, ...] | None = None
+    jobs: tuple[str, ...] | None = None
     kills: tuple[int, ...] | None = None
     changes: tuple[int, ...] | None = None

@@ -23,9 +23,10 @@ Passes = Counter[str]
 
 _VERSION: Final = re.compile(r"v\d+(\.\d+)?\Z")
 _PROJECT: Final = re.compile(r"[0-9a-f]{32}\Z")
+_DIGIT: Final = re.compile(r"\d")
 _WORDS: Final = frozenset({"detail", "tokens"})
 """What stands where an id could stand, and is none."""
-_OURS: Final = "trellis."
+_OURS: Final = ("trellis.", "trellis_zuul.")
 _PLAYED: Final = ("trellis.sim", "trellis.store.simulated")
 
 
@@ -46,6 +47,13 @@ def call_point(method: str, path: str) -> str:
         rest = rest[1:]  # cinder's paths name the project first, and those of old novas
     starred = ["*" if place % 2 and part not in _WORDS else part for place, part in enumerate(rest)]
     return f"{method} {service} /{'/'.join(starred)}"
+
+
+@lru_cache(maxsize=4096)
+def znode_point(name: str, path: str) -> str:
+    """The name of a call of ZooKeeper, as ``zookeeper write /nodepool/nodes/*``."""
+    starred = ["*" if _DIGIT.search(part) else part for part in path.split("/")]
+    return f"zookeeper {name} {'/'.join(starred)}"
 
 
 def await_point(coroutine: Coroutine[Any, Any, Any]) -> str:

@@ -25,6 +25,7 @@ from trellis.sim.only import Only
 from trellis.sim.prices import Prices
 from trellis.sim.road_windows import EVERYWHERE as CALLS_EVERYWHERE
 from trellis.sim.road_windows import outages
+from trellis.sim.zuul.spec import ZooKeeperFaults, ZuulSpec
 
 MINUTE: Final = 60.0
 
@@ -40,6 +41,7 @@ class Scenario:
         only: what is left of it where it has been shrunk; None is all.
         kills: how many times the daemon is killed.
         host: what goes wrong on the daemon's own host.
+        zuul: Zuul systems that ask through ZooKeeper; None is none.
         changes: how many times the configuration is changed under way; it is the one given
             again when the faults end.
         faults_end: age of the clouds at which every fault is over and no kill comes any more.
@@ -60,6 +62,7 @@ class Scenario:
     prices: Prices | None = None
     only: Only | None = None
     host: HostFaults = attrs.field(factory=HostFaults)
+    zuul: ZuulSpec | None = None
 
     @property
     def streams(self) -> tuple[DemandSpec, ...]:
@@ -327,4 +330,66 @@ def images() -> Scenario:
     )
 
 
-SCENARIOS: Final = {"rough": rough, "calm": calm, "images": images}
+_ZUUL: Final = """
+demand-sources:
+  - name: zuul
+    type: zuul
+    zookeeper-servers: [{host: zk01.example.org}]
+"""
+
+
+def zuul() -> Scenario:
+    """Three clouds and two Zuul systems on one ZooKeeper, another launcher beside, kills.
+
+    Jobs are dequeued at any moment, executors die, nodes are held; Trellis's connection breaks at
+    calls, its sessions end, the server pauses and is started again.
+    """
+    end = 10 * MINUTE
+    places = ("alpha", "beta", "gamma")
+    trouble = Faults(boot_error=0.02, no_valid_host=0.01, no_ssh=0.005, list_lag_s=2.0)
+    return Scenario(
+        name="zuul",
+        clouds=tuple(
+            CloudSpec(
+                name=name,
+                number=number,
+                zones=("az1", "az2"),
+                networks=direct_networks(),
+                quota=Quota(instances=60, cores=120, ram_mib=400_000),
+                fault_windows=(FaultWindow(start=0.0, end=end, faults=trouble),),
+            )
+            for number, name in enumerate(places)
+        ),
+        configuration=_configuration({name: _Place(cloud=name, most=40) for name in places})
+        + _ZUUL,
+        demand=DemandSpec(requests=60, every_s=8.0, use=Lognormal(20.0, 60.0)),
+        zuul=ZuulSpec(
+            demand=DemandSpec(
+                requests=300,
+                every_s=1.5,
+                use=Lognormal(20.0, 90.0),
+                tenants=("acme", "example"),
+                priorities=(100, 200, 200, 300),
+            ),
+            cancel_at_write=0.15,
+            alternatives=0.05,
+            children=0.05,
+            slow=0.1,
+            unstarted=0.05,
+            hold=0.06,
+            executor_deaths=6,
+            zookeeper=ZooKeeperFaults(
+                call_lost=0.002,
+                answer_lost=0.002,
+                session_lost=3,
+                cut_off=3,
+                server_paused=2,
+                server_restarted=1,
+            ),
+        ),
+        kills=16,
+        faults_end=end,
+    )
+
+
+SCENARIOS: Final = {"rough": rough, "calm": calm, "images": images, "zuul": zuul}

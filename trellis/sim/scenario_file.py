@@ -31,6 +31,7 @@ from trellis.sim.scenario_names import (
     text_of,
 )
 from trellis.sim.twin_file import name_twins, stock_of, with_twins
+from trellis.sim.zuul.spec import ZuulSpec
 
 _MOST_CLOUDS: Final = 16
 _YEAR_S: Final = 365 * 86_400.0
@@ -72,6 +73,8 @@ class _Story:
         kills: how many times the daemon is killed.
         changes: how many times the configuration is changed under way.
         host: what goes wrong on the daemon's own host, until `faults_end` and by a script.
+        zuul: Zuul systems that ask through ZooKeeper; the configuration has a demand source of
+            the type ``zuul`` then.
         faults_end: age of the clouds, in seconds, at which the last kill and the last change
             have come and the clouds' faults should be over.
         patience_s: every request must be fulfilled within so many seconds after that.
@@ -83,6 +86,7 @@ class _Story:
     kills: int = attrs.field(default=0, validator=between(0, 1000))
     changes: int = attrs.field(default=0, validator=between(0, 1000))
     host: HostFaults = attrs.field(factory=HostFaults)
+    zuul: ZuulSpec | None = None
     faults_end: float = attrs.field(default=0.0, validator=between(0.0, _YEAR_S))
     patience_s: float = attrs.field(default=1800.0, validator=between(1.0, _YEAR_S))
     settle_s: float = attrs.field(default=4500.0, validator=between(1.0, _YEAR_S))
@@ -199,6 +203,7 @@ def load_scenario(path: Path) -> Scenario:
         kills=found.kills,
         changes=found.changes,
         host=found.host,
+        zuul=found.zuul,
         faults_end=found.faults_end,
         patience_s=found.patience_s,
         settle_s=found.settle_s,
@@ -294,7 +299,12 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
         text = yaml.safe_dump(plain(settings), sort_keys=False)
         plugins = plugins_of(text)
         faults += faults_within(
-            settings, plugins.providers, plugins.image_builders, folder=path.parent, path=where
+            settings,
+            plugins.providers,
+            plugins.image_builders,
+            plugins.demand_sources,
+            folder=path.parent,
+            path=where,
         )
         faults += _reference_faults(tree, settings, where)
         return text
@@ -306,7 +316,7 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
             return None
         try:
             plugins = plugins_of(named.read_text(encoding="utf-8-sig", errors="replace"))
-            load(named, plugins.providers, plugins.image_builders)
+            load(named, plugins.providers, plugins.image_builders, plugins.demand_sources)
         except ConfigError as error:
             raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
         other, _ = read_tree(named)

@@ -6,6 +6,7 @@ chance away from the rest, so what remains happens much as it did.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from random import Random
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -107,6 +108,7 @@ class _Search:
         while before is not self.now and self.tries < self.most_tries:
             before = self.now
             self._requests()
+            self._jobs()
             self._settings(_clouds)
             self._kills()
             self._settings(_troubles)
@@ -131,6 +133,15 @@ class _Search:
         only = self.now.only or Only()
         kept = everybody if only.requests is None else only.requests
         self._least(kept, "requests", lambda some: _only(self.now, requests=some))
+
+    def _jobs(self) -> None:
+        if self.now.zuul is None:
+            return
+        # Their names follow from how many there are; the chance of a story does not matter.
+        everybody = tuple(one.requestor for one in wanted((self.now.zuul.demand,), Random(0)))
+        kept = (self.now.only or Only()).jobs
+        kept = everybody if kept is None else kept
+        self._least(kept, "jobs of Zuul", lambda some: _only(self.now, jobs=some))
 
     def _kills(self) -> None:
         kept = (self.now.only or Only()).kills

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -23,15 +24,17 @@ from trellis.plugin_host import PluginHost, built_in_plugins
 from trellis.sim.alarms import called_for, heard_by
 from trellis.sim.catalogue import Struck
 from trellis.sim.changes import altered
-from trellis.sim.clock import VirtualClock
+from trellis.sim.clock import VirtualClock, light_sleep
 from trellis.sim.cloud.cloud import SimCloud, connector
 from trellis.sim.cloud.ledger import What
 from trellis.sim.cloud.truth import ImageView, LooseView, ServerView
 from trellis.sim.door import Door
-from trellis.sim.entries import cloud_config, types_of
+from trellis.sim.entries import cloud_config, plugins_of
 from trellis.sim.host import Host
 from trellis.sim.image_story import SimulatedDisk, SimulatedGround, simulated_builders
 from trellis.sim.mortal import Mortal, MortalLog, living
+from trellis.sim.mortal_zookeeper import mortal_zookeeper
+from trellis.sim.no_zookeeper import no_zookeeper
 from trellis.sim.only import Only
 from trellis.sim.oracle import Violation, judge
 from trellis.sim.points import LATE_POINTS, Passes
@@ -41,6 +44,7 @@ from trellis.sim.scenario import Scenario
 from trellis.sim.told import Moment, timeline
 from trellis.sim.transcript import Transcript
 from trellis.sim.version import simulation_version
+from trellis.sim.zuul.story import TRELLIS, ZuulStory
 from trellis.spi.registry import ProviderRegistry
 from trellis.world import World
 
@@ -101,7 +105,7 @@ class Outcome:
 def simulate(scenario: Scenario, seed: int) -> Outcome:
     """Run one seed to its end."""
     run = _Run(scenario, seed)
-    with _deterministic(seed), heard_by(run.alarm, no_bugs=called_for(scenario)):
+    with _deterministic(seed), light_sleep(), heard_by(run.alarm, no_bugs=called_for(scenario)):
         began = time.perf_counter()
         outcome = trio.run(run.main, clock=VirtualClock())
         real_s = round(time.perf_counter() - began, 2)
@@ -147,7 +151,8 @@ class _Run:
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self._scenario, self._seed = scenario, seed
         self._only = scenario.only or Only()
-        self._registry = types_of(scenario.configuration)
+        plugins = plugins_of(scenario.configuration)
+        self._registry, self._sources = plugins.providers, plugins.demand_sources
         self._disk = SimulatedDisk()
         self._original = self._configuration = self._read_configuration()
         self._changed = trio.Event()
@@ -172,6 +177,16 @@ class _Run:
             struck=self.struck,
             chance=self._chance("host"),
         )
+        self._zuul: ZuulStory | None = None
+        if scenario.zuul is not None:
+            self._zuul = ZuulStory(
+                scenario.zuul,
+                random=self._chance("zuul"),
+                wall=_wall,
+                faults_end=scenario.faults_end,
+                struck=self.struck,
+                only=self._only.jobs,
+            )
         self._alarms: list[Violation] = []
         self._moments: list[Moment] = []
         self._reported: frozenset[str] = frozenset()
@@ -186,7 +201,9 @@ class _Run:
         text = self._scenario.configuration
         builders = simulated_builders(self._disk, Random(0))
         file = f"scenario {self._scenario.name}"
-        return parse(text, self._registry, builders, file=file, folder=Path()).configuration
+        sources = self._sources
+        found = parse(text, self._registry, builders, sources, file=file, folder=Path())
+        return found.configuration
 
     def _chance(self, purpose: str) -> Random:
         return _chance(self._seed, purpose)
@@ -204,6 +221,8 @@ class _Run:
             nursery.start_soon(self._killer, self._chance("kills"))
             nursery.start_soon(self._changer, self._chance("changes"))
             nursery.start_soon(self._host.run)
+            if self._zuul is not None:
+                nursery.start_soon(self._zuul.run)
             await self._demand()
             await trio.sleep_until(max(trio.current_time(), self._scenario.faults_end))
             await self._stop_demand()
@@ -214,9 +233,12 @@ class _Run:
 
     async def _demand(self) -> None:
         """Let the requestors work; those who are never served must not hold up the verdict."""
-        await self._requestors.run(
-            not_before=self._scenario.faults_end, patience_s=2 * self._scenario.patience_s
-        )
+        until, patience_s = self._scenario.faults_end, 2 * self._scenario.patience_s
+        async with trio.open_nursery() as nursery:
+            if self._zuul is not None:
+                work = partial(self._zuul.work, not_before=until, patience_s=patience_s)
+                nursery.start_soon(work)
+            await self._requestors.run(not_before=until, patience_s=patience_s)
 
     async def _stop_demand(self) -> None:
         """Nobody wants ready nodes or images any more: the daemon goes on with none configured.
@@ -297,7 +319,11 @@ class _Run:
             connect=connector(self._clouds.values()),
             transport=mortal.transports(self._clouds),
             image_source=self._disk.source,
+            zookeeper=no_zookeeper,
         )
+        if self._zuul is not None:
+            zookeeper = mortal_zookeeper(self._zuul.zookeeper, TRELLIS, mortal)
+            world = attrs.evolve(world, zookeeper=zookeeper)
         of_builds = self._chance(f"builds from {trio.current_time()} on")
         builders = simulated_builders(self._disk, of_builds, lambda: mortal.alive)
         accounts = Accounts(
@@ -313,6 +339,7 @@ class _Run:
                 record_log=mortal.log,
                 accounts=accounts,
                 builders=builders,
+                sources=self._sources,
                 build_ground=SimulatedGround(self._disk),
             ) as core:
                 self._door.open(core)
@@ -439,7 +466,7 @@ class _Run:
     # ----------------------------------------------------------------------- the verdict
 
     def _outcome(self) -> Outcome:
-        transcripts = self._requestors.transcripts
+        transcripts = self._transcripts()
         deleted = sum(
             fact.who == cloud.spec.credentials.username
             for cloud in self._clouds.values()
@@ -465,6 +492,7 @@ class _Run:
                 reported=self._reported,
                 files=tuple(self._disk.files),
             ),
+            *(self._zuul.violations() if self._zuul is not None else ()),
             *self._alarms,
         )
         return Outcome(
@@ -484,6 +512,7 @@ class _Run:
                 "wait_p50_s": round(_percentile(waits, 0.5), 1),
                 "wait_p95_s": round(_percentile(waits, 0.95), 1),
                 "virtual_s": round(trio.current_time(), 1),
+                **(self._zuul.figures() if self._zuul is not None else {}),
             },
             struck=struck,
             timeline=self._timeline(violations),
@@ -499,10 +528,16 @@ class _Run:
             ),
         )
 
+    def _transcripts(self) -> list[Transcript]:
+        """Those of all who wanted nodes of Trellis."""
+        if self._zuul is None:
+            return self._requestors.transcripts
+        return [*self._requestors.transcripts, *self._zuul.transcripts]
+
     def _timeline(self, violations: Sequence[Violation]) -> tuple[str, ...]:
         if not violations:
             return ()
-        transcripts = self._requestors.transcripts
+        transcripts = self._transcripts()
         return timeline(violations[0].about, self._clouds, transcripts, self._moments)
 
     def _trace(self, transcripts: list[Transcript]) -> str:
@@ -511,6 +546,8 @@ class _Run:
             digest.update(self._clouds[name].ledger.digest().encode())
         for transcript in transcripts:
             digest.update(repr(attrs.astuple(transcript)).encode())
+        if self._zuul is not None:
+            digest.update(self._zuul.digest().encode())
         return digest.hexdigest()[:32]
 
 

@@ -45,7 +45,7 @@ PATIENCE_S: Final = 6 * 3600.0
 _OVERHEAD_S: Final = 40.0
 """A boot, a guest's start and a delete, on the average."""
 _STANDARD: Final = "standard"
-_NOT_SIMULATED: Final = frozenset({"store", "web", "images", "disabled-plugins"})
+_NOT_SIMULATED: Final = frozenset({"store", "web", "images", "disabled-plugins", "demand-sources"})
 _OF_THE_REAL_CLOUD: Final = frozenset(
     {"userdata", "key-name", "connection-port", "config-drive", "image", "max-cores", "max-ram"}
     | {"security-groups"}

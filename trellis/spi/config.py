@@ -174,6 +174,21 @@ parent's mapping lies under, or not at all; all others take the parent's value i
 
 
 @attrs.frozen(kw_only=True)
+class DemandSourceConfig:
+    """Where demand comes from, beside the REST face, which is always there.
+
+    A source's own keys stand in a class that derives from this one.
+
+    Attributes:
+        name: the source; shown in lists, logs and metrics.
+        type: its kind, as a plugin registers it (``trellis plugin list``).
+    """
+
+    name: str = attrs.field(validator=not_empty)
+    type: str = attrs.field(validator=not_empty)
+
+
+@attrs.frozen(kw_only=True)
 class ImageConfig:
     """An image that is built here and uploaded to every provider whose labels name it.
 

@@ -171,11 +171,12 @@ class Inventory:
 
 @attrs.frozen(kw_only=True)
 class LaunchIntent:
-    """All that a create needs to know; made from the node's record alone, so it can be repeated.
+    """All that a create needs to know; made from records alone.
 
     Attributes:
         name: the server's name, and its first host name.
-        metadata: goes beside the tag; values at most 255 characters.
+        metadata: goes beside the tag, as far as there is room: for whom the server is made, under
+            keys that begin with ``trellis_``. Values have at most 255 bytes.
     """
 
     tag: Tag

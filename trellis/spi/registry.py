@@ -7,15 +7,17 @@ import builtins
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
 from trellis.errors import PluginError
-from trellis.spi.config import ImageConfig, ProviderConfig
+from trellis.spi.config import DemandSourceConfig, ImageConfig, ProviderConfig
 from trellis.spi.demand import DemandSource
 from trellis.spi.image import ImageBuilder
 from trellis.spi.provider import Provider
+from trellis.zookeeper.session import OpenSession
 
 if TYPE_CHECKING:
     from trellis.openstack.profile import CloudProfile
@@ -44,7 +46,28 @@ class ProviderContext:
 ProviderFactory = Callable[[Any, ProviderContext], Provider]
 """Makes a provider of a configuration (of the class registered with it); does no I/O."""
 
-DemandSourceFactory = Callable[[Any], DemandSource]
+
+@attrs.frozen(kw_only=True)
+class DemandContext:
+    """What a demand source is made with, beside its configuration.
+
+    Attributes:
+        deployment: whose nodes these are.
+        wall: UTC seconds since the epoch; never goes back.
+        random: the one source of chance.
+        zookeeper: opens a session with ZooKeeper.
+        report: to be told what stands in the source's way now, in words for people, and "" when
+            nothing does: shown in ``trellis demand list``, ``/readyz`` and the log.
+    """
+
+    deployment: str
+    wall: Callable[[], float]
+    random: Random
+    zookeeper: OpenSession
+    report: Callable[[str], None] = lambda _words: None
+
+
+DemandSourceFactory = Callable[[Any, DemandContext], DemandSource]
 """Makes a demand source of a configuration (of the class registered with it); does no I/O."""
 
 ImageBuilderFactory = Callable[[Any], ImageBuilder]
@@ -216,9 +239,13 @@ class ProviderRegistry(Registry[ProviderFactory]):
 
 
 class DemandSourceRegistry(Registry[DemandSourceFactory]):
-    """The types of demand source; `add(type, factory, configuration_class)`."""
+    """The types of demand source; `add(type, factory, configuration_class)`.
+
+    The configuration class derives from `DemandSourceConfig`.
+    """
 
     what = "demand source type"
+    base = DemandSourceConfig
 
 
 class ImageBuilderRegistry(Registry[ImageBuilderFactory]):

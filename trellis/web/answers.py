@@ -166,6 +166,10 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
     node_ids: Annotated[
         tuple[str, ...], Meta(description="Its nodes, once fulfilled, in the order of labels.")
     ]
+    metadata: Annotated[dict[str, str], Meta(description="The requestor's own notes.")]
+    source: Annotated[
+        str | None, Meta(description="The demand source that asks; null is this interface.")
+    ]
 
 
 class RequestPage(Struct, frozen=True):
@@ -192,6 +196,9 @@ class RequestAnswer(Struct, frozen=True, kw_only=True):
         Meta(description="Seconds that its lease lasts; as configured if it did not say."),
     ]
     metadata: Annotated[dict[str, str], Meta(description="The requestor's own notes.")]
+    source: Annotated[
+        str | None, Meta(description="The demand source that asks; null is this interface.")
+    ]
     created_at: Annotated[Time, Meta(description="When it was filed. UTC.")]
     state_at: Annotated[Time, Meta(description="Since when it is in this state. UTC.")]
     placed_at: Annotated[

@@ -21,6 +21,7 @@ from trellis.web.page import serving as page
 from trellis.web.problems import HANDLERS
 from trellis.web.routes import (
     breakers,
+    demand,
     health,
     images,
     leases,
@@ -89,6 +90,7 @@ def calls() -> tuple[ControllerRouterHandler, ...]:
             *providers.HANDLERS,
             *images.HANDLERS,
             *breakers.HANDLERS,
+            *demand.HANDLERS,
             *operations.HANDLERS,
             *status.HANDLERS,
         ],

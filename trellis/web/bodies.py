@@ -132,6 +132,12 @@ class ResetBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Reason = ""
 
 
+class EndBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's word that nobody waits for what a demand source asked for any more."""
+
+    by: By = "api"
+
+
 class DrainBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A person's word that a provider shall be emptied of idle nodes and launch nothing."""
 

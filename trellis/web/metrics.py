@@ -13,7 +13,7 @@ from trellis import __version__
 from trellis.control.board import Board, Measure
 from trellis.model.breaker import BreakerStatus
 from trellis.model.quota import RESOURCE_NAMES
-from trellis.model.status import Health, Leak, ProviderStatus
+from trellis.model.status import Health, Leak, ProviderStatus, SourceState, SourceStatus
 from trellis.web import image_metrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -58,6 +58,7 @@ class _Collected(Collector):
         yield from _quota(providers)
         yield _leaks(board.leaks())
         yield _breakers(board.breakers())
+        yield from _sources(board.demand_sources())
         for name, text, rows in image_metrics.gauges(board.images.all()):
             yield _gauge(name, text, rows)
         yield from (_measure(measure) for measure in board.measures())
@@ -150,6 +151,28 @@ def _breakers(breakers: tuple[BreakerStatus, ...]) -> Metric:
         "trellis_breakers",
         "Breakers that are not closed: what is left alone after failures in a row.",
         [({"provider": provider, "scope": scope}, n) for (provider, scope), n in counts.items()],
+    )
+
+
+def _sources(sources: tuple[SourceStatus, ...]) -> Iterator[Metric]:
+    yield _gauge(
+        "trellis_demand_source_running",
+        "Whether the demand source runs and nothing stands in its way; 0 is worth an alarm.",
+        [({"source": one.name}, one.state is SourceState.RUNNING) for one in sources],
+    )
+    yield _gauge(
+        "trellis_demand_source_requests",
+        "Live requests of the demand source by state.",
+        [
+            ({"source": one.name, "state": state}, n)
+            for one in sources
+            for state, n in one.requests.items()
+        ],
+    )
+    yield _counter(
+        "trellis_demand_source_crashes",
+        "How often the demand source crashed since it was started.",
+        [({"source": one.name}, one.crashes) for one in sources],
     )
 
 

@@ -44,6 +44,7 @@ _BODIES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "acceptMove": bodies.MoveBody,
     "adoptLeak": bodies.NoBody,
     "resetBreaker": bodies.ResetBody,
+    "endSource": bodies.EndBody,
     "buildImage": image_bodies.BuildBody,
     "uploadImage": image_bodies.ImageWordBody,
     "pauseImage": image_bodies.ImagePauseBody,

@@ -47,6 +47,35 @@ class ExplanationAnswer(Struct, frozen=True, kw_only=True):
     history: Annotated[tuple[EventAnswer, ...], Meta(description="Its events, oldest first.")]
 
 
+class SourceAnswer(Struct, frozen=True, kw_only=True):
+    """One demand source, and what it has asked for."""
+
+    name: Annotated[str, Meta(description="As configured; requests carry it.")]
+    type: Annotated[str, Meta(description='Its kind; "" of one that is configured no longer.')]
+    state: Annotated[
+        str, Meta(description="starting, running, troubled, crashed, or dropped: not configured.")
+    ]
+    since: Annotated[
+        Time | None, Meta(description="Since when it is in that state; null where dropped. UTC.")
+    ]
+    reason: Annotated[str, Meta(description='What stands in its way; "" if nothing does.')]
+    requests: Annotated[dict[str, int], Meta(description="Its live requests by state.")]
+    crashes: Annotated[int, Meta(description="How often it crashed since it was started.")]
+
+
+class SourcePage(Struct, frozen=True):
+    """All demand sources beside this interface."""
+
+    items: Annotated[tuple[SourceAnswer, ...], Meta(description="As in the configuration.")]
+    next: Next = None
+
+
+class EndedAnswer(Struct, frozen=True, kw_only=True):
+    """What became of a dropped source's requests."""
+
+    requests: Annotated[int, Meta(description="How many were ended.")]
+
+
 class LabelAnswer(Struct, frozen=True, kw_only=True):
     """One label, who offers it, and its nodes."""
 

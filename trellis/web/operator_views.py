@@ -16,6 +16,7 @@ from trellis.model.status import (
     PoolStatus,
     ProviderStatus,
     QuotaStatus,
+    SourceStatus,
     TenantStatus,
 )
 from trellis.web.operator_answers import (
@@ -31,6 +32,7 @@ from trellis.web.operator_answers import (
     ProviderAnswer,
     QuirkAnswer,
     QuotaAnswer,
+    SourceAnswer,
     StepAnswer,
     TenantAnswer,
 )
@@ -62,6 +64,19 @@ def explanation_answer(explanation: Explanation) -> ExplanationAnswer:
         estimate_basis=explanation.estimate_basis,
         declined=tuple(declined_answer(declined) for declined in explanation.declined),
         history=tuple(event_answer(event) for event in explanation.history),
+    )
+
+
+def source_answer(source: SourceStatus) -> SourceAnswer:
+    """A demand source and how it fares."""
+    return SourceAnswer(
+        name=source.name,
+        type=source.type,
+        state=source.state.value,
+        since=maybe_moment(source.since),
+        reason=source.reason,
+        requests=dict(source.requests),
+        crashes=source.crashes,
     )
 
 

@@ -87,6 +87,9 @@ class LabelGlance(Struct, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description="provider/pool of each pool that can make it now.")
     ]
     nodes: Annotated[dict[str, int], Meta(description="How many nodes of it by state.")]
+    host_key_checking: Annotated[
+        bool, Meta(description="Whether its nodes' SSH host keys are read; false is unsafe.")
+    ]
 
 
 class WaitingAnswer(Struct, frozen=True, kw_only=True):
@@ -223,6 +226,17 @@ class FiguresAnswer(Struct, frozen=True, kw_only=True):
     boot_s: Annotated[SpreadAnswer, Meta(description="From the decision to launch until ready.")]
 
 
+class SourceGlance(Struct, frozen=True, kw_only=True):
+    """A demand source, in brief."""
+
+    name: Annotated[str, Meta(description="As configured.")]
+    state: Annotated[
+        str, Meta(description="starting, running, troubled, crashed, or dropped: not configured.")
+    ]
+    reason: Annotated[str, Meta(description='What stands in its way; "" if nothing does.')]
+    requests: Annotated[dict[str, int], Meta(description="Its live requests by state.")]
+
+
 class StatusAnswer(Struct, frozen=True, kw_only=True):
     """The state of everything at one moment."""
 
@@ -245,3 +259,6 @@ class StatusAnswer(Struct, frozen=True, kw_only=True):
     nodes: Annotated[NodesGlance, Meta(description="The nodes.")]
     figures: Annotated[FiguresAnswer, Meta(description="Counts and times.")]
     images: Annotated[tuple[ImageGlance, ...], Meta(description="As in the configuration.")] = ()
+    demand_sources: Annotated[
+        tuple[SourceGlance, ...], Meta(description="As in the configuration, then those dropped.")
+    ] = ()

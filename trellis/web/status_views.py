@@ -10,7 +10,7 @@ from trellis.model.node import NodeState
 from trellis.model.overview import Mishap, Overview, SlowNode, Spread, WaitingRequest
 from trellis.model.quota import RESOURCE_NAMES, Limit
 from trellis.model.request import RequestState
-from trellis.model.status import LabelStatus, PoolStatus, ProviderStatus, QuotaStatus
+from trellis.model.status import LabelStatus, PoolStatus, ProviderStatus, QuotaStatus, SourceStatus
 from trellis.web.image_glances import image_glance
 from trellis.web.operator_views import pause_answer
 from trellis.web.status_answers import (
@@ -22,6 +22,7 @@ from trellis.web.status_answers import (
     QuotaUseAnswer,
     RequestsGlance,
     SlowNodeAnswer,
+    SourceGlance,
     SpreadAnswer,
     StatusAnswer,
     UseAnswer,
@@ -54,6 +55,7 @@ def status_answer(board: Board, most: int) -> StatusAnswer:
             for provider in board.providers()
         ),
         labels=tuple(_label(label) for label in board.labels()),
+        demand_sources=tuple(_source(source) for source in board.demand_sources()),
         requests=RequestsGlance(
             waiting=sum(counts.get(state, 0) for state in _WAITING),
             by_state={state.value: count for state, count in counts.items()},
@@ -124,6 +126,16 @@ def _label(label: LabelStatus) -> LabelGlance:
         min_ready=label.min_ready,
         offered_by=label.offered_by,
         nodes=dict(label.nodes),
+        host_key_checking=label.host_key_checking,
+    )
+
+
+def _source(source: SourceStatus) -> SourceGlance:
+    return SourceGlance(
+        name=source.name,
+        state=source.state.value,
+        reason=source.reason,
+        requests=dict(source.requests),
     )
 
 

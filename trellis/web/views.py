@@ -98,6 +98,8 @@ def request_summary(request: NodeRequest, outlook: Outlook) -> RequestSummary:
         reason=request.reason or outlook.words or None,
         estimate_s=seconds(outlook.estimate_s),
         node_ids=request.nodes,
+        metadata=dict(request.ask.metadata),
+        source=request.ask.source,
     )
 
 
@@ -116,6 +118,7 @@ def request_answer(
         provider=ask.provider,
         lease_ttl_s=ask.lease_ttl_s,
         metadata=dict(ask.metadata),
+        source=ask.source,
         created_at=moment(request.created_at),
         state_at=moment(request.state_at),
         placed_at=request.placement.provider if request.placement else None,

@@ -12,6 +12,7 @@ from tests.bench.outcome import Outcome, costs, refusals, waits
 from tests.bench.requestors import Requestors, gone_times
 from tests.bench.setup import ALPHA, CloudSetup, Setup
 from tests.bench.stand import Snapshot, Stand, stand
+from tests.bench.zuul_requestors import ZuulRequestors
 
 _EMPTY_S: Final = 120.0
 _LOOK_S: Final = 0.25
@@ -47,7 +48,7 @@ class Steady:
         async with trio.open_nursery() as nursery:
             for place in range(self.copies):
                 nursery.start_soon(one, place)
-        return _together(runs)
+        return together(runs)
 
     async def _on_one(self, folder: Path) -> "_Run":
         async with stand(Setup(clouds=(self.cloud,)), folder) as running:
@@ -77,7 +78,7 @@ class Burst:
             await requestors.at_once(self.number)
             await emptied(running)
             after = await running.snapshot()
-            outcome = _together([await finished(running, requestors, before, after)])
+            outcome = together([await finished(running, requestors, before, after)])
         if "created" in outcome.figures:
             outcome.figures["surplus"] = outcome.figures["created"] - self.number
         return outcome
@@ -89,7 +90,7 @@ class _Run:
     after: Snapshot
     servers: dict[str, ServerTimes]
     recorded: dict[str, float]
-    requestors: Requestors
+    requestors: Requestors | ZuulRequestors
     facts: list[dict[str, Any]]
     left: int
     daemon_mib: float
@@ -106,7 +107,10 @@ async def emptied(running: Stand, *clouds: str) -> int:
 
 
 async def finished(
-    running: Stand, requestors: Requestors, before: Snapshot, after: Snapshot
+    running: Stand,
+    requestors: Requestors | ZuulRequestors,
+    before: Snapshot,
+    after: Snapshot,
 ) -> _Run:
     """Wait until nothing is left, and gather what is known."""
     left = await emptied(running)
@@ -121,7 +125,7 @@ async def finished(
 
 def _write_lives(
     file: Path,
-    requestors: Requestors,
+    requestors: Requestors | ZuulRequestors,
     servers: dict[str, ServerTimes],
     recorded: dict[str, float],
 ) -> None:
@@ -135,7 +139,8 @@ def _write_lives(
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
 
 
-def _together(runs: list[_Run]) -> Outcome:
+def together(runs: list[_Run]) -> Outcome:
+    """One outcome of the runs, with all their lives."""
     faults = [fault for run in runs for fault in run.requestors.faults()]
     faults += [f"{run.left} servers were left in the cloud" for run in runs if run.left]
     if any(run.left for run in runs):

@@ -112,6 +112,7 @@ class Server:
         epoch: rises whenever its future changes, so that what was on the agenda lapses.
         ssh_at: when its guest answers; None is never, or not known yet.
         history: past looks, kept as far as lists may lag.
+        stamps: when it changed, each with the UTC second that its row was stamped with.
     """
 
     id: str
@@ -149,6 +150,14 @@ class Server:
     silent: bool = False
     epoch: int = 0
     history: list[Revision] = attrs.field(factory=list)
+    stamps: list[tuple[float, int]] = attrs.field(factory=list)
+
+    def stamped(self, at: float) -> int:
+        """The second its row bore at that time; -1 where it had none yet."""
+        for since, second in reversed(self.stamps):
+            if since <= at:
+                return second
+        return -1
 
     @property
     def gone(self) -> bool:

@@ -1,8 +1,10 @@
 """Nova's side of a region: servers and how they fare, as a state machine over time."""
 
+import bisect
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, Final
 
 import attrs
@@ -27,6 +29,10 @@ _ATTACHED_AFTER: Final = 0.4
 _PURGE_AT: Final = 4096
 _WHOLE_NAME: Final = re.compile(r"\^((?:[\w-]|\\\W)*)\$")
 """A pattern that matches one name only, as `re.escape` makes them."""
+
+
+_Entry = tuple[int, int, float, Server]
+"""That a server changed: what second it was stamped with, which change it was, when, whose."""
 
 
 class Servers:
@@ -55,7 +61,8 @@ class Servers:
         self._hosted = 0
         self._count = 0
         self._gone: deque[Server] = deque()
-        self._log: list[tuple[int, float, Server]] = []
+        self._log: list[_Entry] = []
+        self._changes = count()
         self._keeps_history = site.spec.longest_lag_s > 0.0
 
     # -------------------------------------------------------------------------- queries
@@ -100,17 +107,15 @@ class Servers:
         Its cost is in proportion to what changed, not to what there is.
         """
         horizon = self._site.now - lag_s
-        latest = self._site.timeline.latest
-        found: dict[str, tuple[Server, Revision] | None] = {}
-        for updated, at, server in reversed(self._log):
-            if updated < second and latest(at) < second:
-                break
-            if at > horizon or server.id in found:
-                continue
+        first = bisect.bisect_left(self._log, (second,))
+        found: list[tuple[Server, Revision]] = []
+        for server in {entry[-1].number: entry[-1] for entry in self._log[first:]}.values():
             look = server.now if lag_s <= 0.0 else _look(server, horizon)
-            shows = look is not None and updated >= second and not (server.gone and server.rowless)
-            found[server.id] = (server, look) if look is not None and shows else None
-        return sorted((row for row in found.values() if row), key=lambda row: -row[0].number)
+            # A later change may have been stamped with an earlier second than this one.
+            shows = server.stamped(horizon) >= second and not (server.gone and server.rowless)
+            if look is not None and shows:
+                found.append((server, look))
+        return sorted(found, key=lambda row: -row[0].number)
 
     def named(self, pattern: str) -> Callable[[Server], bool] | list[Server]:
         """Those whose name matches: a list if the pattern is a whole name, else a test.
@@ -576,19 +581,20 @@ class Servers:
         history.append(server.now)
 
     def _log_change(self, server: Server) -> None:
-        now = self._site.now
-        self._log.append((self._site.timeline.seconds(server.now.updated), now, server))
+        now, second = self._site.now, self._site.timeline.seconds(server.now.updated)
+        server.stamps.append((now, second))
+        bisect.insort(self._log, (second, next(self._changes), now, server))
 
     def _purge(self) -> None:
         """Forget those long deleted, a good many at a time."""
         horizon = self._site.now - self._site.spec.keep_deleted_s
         while self._gone and (self._gone[0].ended or 0.0) < horizon:
             self._gone.popleft()
-        if len(self._log) > _PURGE_AT and self._log[len(self._log) // 2][1] < horizon:
+        if len(self._log) > _PURGE_AT and self._log[len(self._log) // 2][2] < horizon:
             self._log = [
-                entry
-                for entry in self._log
-                if entry[1] >= horizon or (entry[2].now.updated == entry[1] and not entry[2].gone)
+                (second, number, at, server)
+                for second, number, at, server in self._log
+                if at >= horizon or (server.now.updated == at and not server.gone)
             ]
 
 

@@ -33,7 +33,6 @@ class Timeline:
         self._born: float | None = None
         self._offset = 0.0
         self._steps: list[tuple[float, float]] = []
-        self._most_ahead_s = 0.0
         self._stamped = (-1, "")
         self.now = 0.0
 
@@ -64,7 +63,6 @@ class Timeline:
     def step(self, ahead_s: float) -> None:
         """Set the cloud's idea of UTC: from now on so far ahead; what is past keeps its stamps."""
         self._steps.append((self.now, ahead_s))
-        self._most_ahead_s = max(self._most_ahead_s, ahead_s)
 
     def utc(self, at: float) -> float:
         """A time of the clock as UTC seconds, as the cloud had it then."""
@@ -72,10 +70,6 @@ class Timeline:
             if since <= at:
                 return self._offset + at + ahead_s
         return self._offset + at
-
-    def latest(self, at: float) -> float:
-        """No stamp of before this time of the clock was later than this, in UTC seconds."""
-        return self._offset + at + self._most_ahead_s
 
     def seconds(self, at: float) -> int:
         """A time of the clock as whole UTC seconds, as databases of OpenStack keep them."""

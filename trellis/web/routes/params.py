@@ -5,6 +5,7 @@ from typing import Annotated
 from litestar.params import PathParameter, QueryParameter
 
 RequestPath = Annotated[str, PathParameter(description="Id of the request.")]
+SourcePath = Annotated[str, PathParameter(description="Name of the demand source.")]
 LeasePath = Annotated[str, PathParameter(description="Id of the lease.")]
 NodePath = Annotated[str, PathParameter(description="Id of the node.")]
 ProviderPath = Annotated[str, PathParameter(description="Name of the provider.")]
@@ -23,6 +24,14 @@ Gone = Annotated[
 ]
 Filter = Annotated[
     str | None, QueryParameter(max_length=255, description="Only those of this one.")
+]
+Word = Annotated[
+    str,
+    QueryParameter(
+        min_length=1,
+        max_length=255,
+        description="An id, a tenant, or a value of the metadata; the whole of it.",
+    ),
 ]
 Actor = Annotated[
     str,

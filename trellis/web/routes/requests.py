@@ -7,6 +7,7 @@ from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter, RawBody
 
+from trellis.errors import RefusedError
 from trellis.model.names import RequestId
 from trellis.model.request import Ask, NodeRequest, RequestState
 from trellis.web.answers import RequestAnswer, RequestPage
@@ -15,10 +16,19 @@ from trellis.web.desk import Desk
 from trellis.web.operator_answers import ExplanationAnswer
 from trellis.web.operator_views import explanation_answer
 from trellis.web.reading import read
-from trellis.web.routes.params import After, Filter, Gone, Limit, RequestPath, WaitS
+from trellis.web.routes.params import (
+    After,
+    Filter,
+    Gone,
+    Limit,
+    RequestPath,
+    WaitS,
+    Word,
+)
 from trellis.web.views import request_answer, request_summary
 
 _WAITING: Final = frozenset({RequestState.REQUESTED, RequestState.PENDING})
+_MOST_NAMED: Final = 5
 _State = Annotated[
     RequestState | None, QueryParameter(name="state", description="Only those in this state.")
 ]
@@ -57,15 +67,38 @@ async def list_requests(
     gone: Gone = False,
     in_state: _State = None,
     requestor: Filter = None,
+    tenant: Filter = None,
+    pipeline: Filter = None,
+    job: Filter = None,
     limit: Limit = 200,
     after: After = None,
 ) -> RequestPage:
-    """List requests, oldest first, without their leases."""
+    """List requests, oldest first, without their leases.
+
+    Pipeline and job are those that a request's metadata name, for one.
+    """
     page = await desk.board.requests(
-        gone=gone, state=in_state, requestor=requestor, limit=limit, after=after
+        gone=gone,
+        state=in_state,
+        requestor=requestor,
+        tenant=tenant,
+        pipeline=pipeline,
+        job=job,
+        limit=limit,
+        after=after,
     )
     shown = tuple(request_summary(request, desk.board.outlook(request)) for request in page.items)
     return RequestPage(shown, page.next)
+
+
+@get("/requests/find")
+async def find_requests(word: Word, desk: NamedDependency[Desk], limit: Limit = 20) -> RequestPage:
+    """Find requests by id, tenant or any value of their metadata, live and gone.
+
+    Live ones come first, the newest first; then those that ended, the last first.
+    """
+    found = await desk.board.find_requests(word, limit)
+    return RequestPage(tuple(request_summary(one, desk.board.outlook(one)) for one in found))
 
 
 @get("/requests/{request_id:str}")
@@ -90,8 +123,21 @@ async def show_request(
 async def explain_request(
     request_id: RequestPath, desk: NamedDependency[Desk]
 ) -> ExplanationAnswer:
-    """Say what a request waits for, since when, what was tried and who declined."""
-    return explanation_answer(await desk.port.explain_request(RequestId(request_id)))
+    """Say what a request waits for, since when, what was tried and who declined.
+
+    In the place of its id may stand its tenant or any value of its metadata, as the id that
+    another system gave it, where no other request has the same.
+    """
+    found = await desk.board.find_requests(request_id, _MOST_NAMED + 1)
+    if len(found) > 1:
+        named = ", ".join(f"{one.id} ({one.state.value})" for one in found[:_MOST_NAMED])
+        more = " and others" if len(found) > _MOST_NAMED else ""
+        raise RefusedError(
+            f"several requests are found by {request_id!r}: {named}{more}",
+            remedy="ask for one of them by its id; GET /api/v1/requests/find?word=… lists them all",
+        )
+    known = found[0].id if found else RequestId(request_id)
+    return explanation_answer(await desk.port.explain_request(known))
 
 
 @patch("/requests/{request_id:str}")
@@ -118,5 +164,6 @@ async def _shown(desk: Desk, request: NodeRequest) -> RequestAnswer:
 
 
 HANDLERS: Final = (
-    create_request, list_requests, show_request, explain_request, change_request, cancel_request,
+    create_request, list_requests, find_requests, show_request, explain_request, change_request,
+    cancel_request,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import { Ages } from "./ages.js";
 import { showClouds } from "./clouds.js";
 import { showConnection } from "./connection.js";
+import { showDemand } from "./demand.js";
 import { Feed } from "./feed.js";
 import { showFigures } from "./figures.js";
 import { showImages } from "./images.js";
@@ -13,7 +14,10 @@ import { Store } from "./store.js";
 const store = new Store();
 const ages = new Ages(store);
 
-for (const show of [showFigures, showClouds, showImages, showRequests, showLabels, showNodes]) {
+const views = [
+  showFigures, showClouds, showImages, showDemand, showRequests, showLabels, showNodes,
+];
+for (const show of views) {
   store.onStatus(show);
 }
 store.onStatus(() => ages.tick());

@@ -71,6 +71,7 @@ function label(row) {
   return [
     row.sum ? { tag: "em", text: row.name } : row.name,
     none && { tag: "small", cls: "alarm", text: "no provider offers it now" },
+    row.host_key_checking === false && { tag: "small", cls: "alarm", text: "host keys NOT checked" },
   ];
 }
 

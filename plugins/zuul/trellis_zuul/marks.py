@@ -1,0 +1,60 @@
+"""Which znodes bear our marks: by the request of Trellis's whose nodes they are."""
+
+from trellis.model.names import NodeId, RequestId
+from trellis_zuul.mirror import Mirror, Znode
+from trellis_zuul.node_wire import DocumentError, Mark, read_node
+from trellis_zuul.paths import NODES, name_of, parent_of
+
+
+class Marks:
+    """Finds the znodes of a request's nodes without reading all there are.
+
+    Args:
+        nodes: the mirror of all nodes, before it is run.
+    """
+
+    def __init__(self, nodes: Mirror, *, deployment: str, source: str) -> None:
+        self._deployment, self._source = deployment, source
+        self._marks: dict[str, Mark] = {}
+        self._of: dict[RequestId, dict[str, NodeId]] = {}
+        nodes.tell(self._told)
+
+    def of(self, request: RequestId) -> dict[NodeId, str]:
+        """The ids in ZooKeeper of a request's nodes, by Trellis's id; of two the lower one."""
+        znodes = self._of.get(request, {})
+        return {znodes[name]: name for name in sorted(znodes, reverse=True)}
+
+    def note(self, name: str, mark: Mark) -> None:
+        """A znode was made that the mirror may not show yet."""
+        self._marks[name] = mark
+        self._of.setdefault(mark.request, {})[name] = mark.node
+
+    def _told(self, path: str, before: Znode | None, now: Znode | None) -> None:
+        if parent_of(path) != NODES:
+            return
+        name = name_of(path)
+        if name in self._marks and _same(before, now):
+            return  # a mark is written once
+        if (known := self._marks.pop(name, None)) is not None:
+            znodes = self._of[known.request]
+            del znodes[name]
+            if not znodes:
+                del self._of[known.request]
+        mark = None if now is None else _mark(now.data)
+        if mark is not None and mark.is_of(self._deployment, self._source):
+            self.note(name, mark)
+
+
+def _same(before: Znode | None, now: Znode | None) -> bool:
+    if before is None or now is None or before.stat is None or now.stat is None:
+        return False
+    return before.stat.czxid == now.stat.czxid
+
+
+def _mark(data: bytes) -> Mark | None:
+    if not data:
+        return None
+    try:
+        return read_node(data).mark
+    except DocumentError:
+        return None

@@ -1,0 +1,52 @@
+"""What becomes of nodes that a request was given, and of which the tree has no znode.
+
+At the start of a session each of our live requests and each znode with our mark has its life, and
+most of what a crash or a lost session leaves is what a life meets anyway. One thing is not: a
+request of Zuul's that is gone or answered without us, and a node reserved for it without a znode.
+
+    its making                           the node's znode               the node is
+    ----------------------------------   ----------------------------   -----------
+    was not tried in this process, in    was never made                 given back
+    which the request was fulfilled
+    was tried, or the request was        not made yet; or made, and     released
+    fulfilled before this process        deleted in the tree by
+                                         somebody, used or not
+
+Of the second row nobody can tell which, so the node is deleted: it costs a boot, once a crash.
+"""
+
+from collections.abc import Iterable
+
+from trellis.model.names import RequestId
+from trellis.model.request import NodeRequest
+
+_MOST = 1000
+
+
+class Shown:
+    """The requests whose nodes may have been shown in the tree. Outlives sessions.
+
+    Args:
+        began_at: when this process began to show any, in UTC seconds.
+    """
+
+    def __init__(self, began_at: float) -> None:
+        self._began_at = began_at
+        self._ids: set[RequestId] = set()
+
+    def note(self, request: RequestId, live: Iterable[NodeRequest]) -> None:
+        """Note, before it is tried, that nodes of a request are shown.
+
+        Args:
+            live: the requests that there are; the others may be forgotten.
+        """
+        if len(self._ids) >= _MOST:
+            self._ids &= {one.id for one in live}
+        self._ids.add(request)
+
+    def surely_not(self, request: NodeRequest) -> bool:
+        """Whether a node of a fulfilled request that has no znode is known never to have had one.
+
+        Else it is in doubt.
+        """
+        return request.id not in self._ids and request.state_at > self._began_at

@@ -1,0 +1,215 @@
+"""Requests that cannot be served: who says so when, beside others on the same tree."""
+
+import pytest
+import trio
+
+from tests.zuul.request_stage import a_pool, the_request_stage, wait_for
+from trellis.sim.zookeeper import Latency
+
+
+async def test_a_label_that_nobody_has_fails_at_once_when_all_pools_are_known(autojump_clock):
+    async with the_request_stage() as stage, stage.serving():
+        await trio.sleep(20)
+        request = await stage.ask("never-there")
+
+        document = await stage.becomes(request, "failed", within_s=0.2)
+
+        (pool,) = await stage.pools()
+        assert [pool["id"]] == document["declined_by"]
+        assert [] == await stage.contenders()
+
+
+async def test_a_label_that_nobody_has_does_not_fail_in_the_first_seconds(autojump_clock):
+    """Else every job of a site that restarts would fail: other launchers start, too."""
+    async with the_request_stage() as stage:
+        request = await stage.ask("never-there")
+        async with stage.serving():
+            await trio.sleep(9)
+
+            assert "requested" == await stage.state(request)
+
+            await stage.becomes(request, "failed", within_s=5)
+
+
+async def test_a_pool_that_comes_late_is_waited_for(autojump_clock):
+    async with the_request_stage() as stage, stage.another("nodepool") as other:
+        request = await stage.ask("theirs")
+        async with stage.serving():
+            await trio.sleep(8)
+            await stage.register(other, "nodepool-1", "theirs")
+            await trio.sleep(60)
+
+            assert "requested" == await stage.state(request)
+
+
+async def test_a_label_that_another_pool_offers_is_left_to_it_without_a_write(autojump_clock):
+    async with the_request_stage() as stage, stage.another("nodepool") as other:
+        await stage.register(other, "nodepool-1", "theirs")
+        async with stage.serving():
+            await trio.sleep(20)
+            stage.zookeeper.history.clear()
+            await stage.ask("theirs")
+            await trio.sleep(60)
+
+            assert [] == stage.writes_of_trellis()
+
+
+async def test_when_the_other_pool_declines_ours_is_the_last_and_fails_it(autojump_clock):
+    async with the_request_stage() as stage, stage.another("nodepool") as other:
+        await stage.register(other, "nodepool-1", "theirs")
+        async with stage.serving():
+            await trio.sleep(20)
+            request = await stage.ask("theirs")
+            await trio.sleep(5)
+            await stage.write(request, declined_by=["nodepool-1"])
+
+            document = await stage.becomes(request, "failed", within_s=1)
+
+            (ours,) = (one["id"] for one in await stage.pools() if one["id"] != "nodepool-1")
+            assert ["nodepool-1", ours] == document["declined_by"]
+
+
+async def test_a_pool_that_goes_away_without_a_word_is_no_reason_to_wait(autojump_clock):
+    async with the_request_stage() as stage, stage.serving():
+        async with stage.another("nodepool") as other:
+            await stage.register(other, "nodepool-1", "theirs")
+            await trio.sleep(20)
+            request = await stage.ask("theirs")
+            await trio.sleep(20)
+            assert "requested" == await stage.state(request)
+
+        await stage.becomes(request, "failed", within_s=20)
+
+
+async def test_a_request_that_failed_here_goes_back_while_others_may_serve_it(autojump_clock):
+    async with the_request_stage() as stage, stage.another("nodepool") as other:
+        await stage.register(other, "nodepool-1", "small")
+        stage.port.failing = {"small"}
+        async with stage.serving():
+            await trio.sleep(20)
+            request = await stage.ask("small")
+            await stage.becomes(request, "pending")
+
+            document = await stage.becomes(request, "requested")
+
+            assert 1 == len(document["declined_by"])
+            await trio.sleep(60)
+            assert 1 == len(stage.port.submitted)
+            assert [] == stage.port.live()
+            assert [] == await stage.contenders()
+
+
+async def test_a_request_that_failed_here_fails_when_nobody_else_is_there(autojump_clock):
+    async with the_request_stage() as stage, stage.serving():
+        stage.port.failing = {"small"}
+        await trio.sleep(20)
+        request = await stage.ask("small")
+
+        await stage.becomes(request, "failed")
+
+        assert [] == stage.port.live()
+
+
+async def test_want_of_quota_is_no_failure(autojump_clock):
+    """It waits, as long as it takes; the port knows no end of it."""
+    async with the_request_stage() as stage, stage.serving():
+        stage.port.place_s = None
+        request = await stage.ask()
+        await trio.sleep(7 * 3600)
+
+        assert "requested" == await stage.state(request)
+
+
+async def test_a_label_offered_later_is_served_though_it_was_declined(autojump_clock):
+    async with the_request_stage() as stage, stage.another("nodepool") as other:
+        await stage.register(other, "nodepool-1", "something-else")
+        async with stage.serving():
+            await trio.sleep(20)
+            request = await stage.ask("new")
+            await wait_for(lambda: bool(stage.writes_of_trellis()))
+            await trio.sleep(5)
+            assert "requested" == await stage.state(request)
+
+            stage.port.pools = (a_pool("small", "new"),)
+
+            await stage.becomes(request, "fulfilled", within_s=20)
+
+
+async def test_without_any_pool_nothing_is_declined(autojump_clock):
+    async with the_request_stage() as stage, stage.serving():
+        stage.port.pools = ()
+        await trio.sleep(20)
+        request = await stage.ask()
+        await trio.sleep(60)
+
+        assert 0 == (await stage.session.exists(f"/nodepool/requests/{request}")).version
+        assert [] == await stage.pools()
+
+
+async def test_a_paused_pool_says_so_and_keeps_its_requests(autojump_clock):
+    async with the_request_stage() as stage, stage.serving():
+        stage.port.pools = (a_pool("small", paused=True), a_pool("big", pool="b", max_servers=0))
+        stage.port.place_s = None
+        await trio.sleep(20)
+        request = await stage.ask("big")
+        await trio.sleep(60)
+
+        assert [True, True] == [one["paused"] for one in await stage.pools()]
+        assert "requested" == await stage.state(request)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_three_launchers_that_cannot_serve_it_fail_it_once(seed, autojump_clock):
+    """Three Trellis daemons on one tree; none has the label, one of them fails the request."""
+    async with (
+        the_request_stage(latency=Latency(), seed=seed) as stage,
+        stage.serving(),
+        stage.serving(),
+        stage.serving(),
+    ):
+        await trio.sleep(30)
+        request = await stage.ask("never-there")
+
+        document = await stage.becomes(request, "failed", within_s=20)
+
+        ids = {one["id"] for one in await stage.pools()}
+        assert ids == set(document["declined_by"])
+        assert len(ids) == len(document["declined_by"])
+
+
+async def test_a_component_that_cannot_be_read_is_a_pool_that_has_not_declined(autojump_clock):
+    async with the_request_stage() as stage, stage.another("strange") as other:
+        path = await other.create("/nodepool/components/pool/x-", b"?", ephemeral=True)
+        async with stage.serving():
+            await trio.sleep(20)
+            request = await stage.ask("never-there")
+            await trio.sleep(60)
+            assert "requested" == await stage.state(request)
+
+            await other.delete(path)
+
+            await stage.becomes(request, "failed", within_s=20)
+
+
+async def test_after_a_lost_session_the_pools_have_their_ids_again(autojump_clock):
+    """What they declined they do not try again."""
+    async with the_request_stage() as stage, stage.serving():
+        await trio.sleep(20)
+        before = await stage.pools()
+
+        stage.zookeeper.expire(*(s for s in stage.zookeeper.sessions if s.who == "trellis"))
+        await trio.sleep(5)
+
+        assert before == await stage.pools()
+        assert 1 == len(before)
+
+
+async def test_a_pool_that_somebody_deletes_is_registered_again(autojump_clock):
+    async with the_request_stage() as stage, stage.serving():
+        await trio.sleep(20)
+        (name,) = await stage.session.children("/nodepool/components/pool")
+
+        await stage.session.delete(f"/nodepool/components/pool/{name}")
+        await trio.sleep(5)
+
+        assert 1 == len(await stage.pools())

@@ -50,6 +50,16 @@ def test_that_of_a_configured_one_is_refused(daemon, run):
     assert "is configured" in said.stderr
 
 
+def test_a_request_is_cancelled_by_its_id_alone(daemon, run):
+    """A job or a tenant may fit just one by chance, and be another's."""
+    asked(daemon, zuul_job="tox")
+
+    said = run("request", "cancel", "tox")
+
+    assert said.exit_code == 1
+    assert "there is no request tox" in said.stderr
+
+
 def test_a_request_is_explained_by_another_systems_id(daemon, run):
     wanted = asked(daemon, zuul_request="100-0000000007", zuul_job="tox")
     asked(daemon, zuul_request="100-0000000008", zuul_job="tox")

@@ -207,8 +207,8 @@ class Ground:
 
     async def empty(self, within_s: float = 3600.0) -> None:
         """Wait until there is no node, no request and no lease."""
-        with trio.fail_after(within_s):
-            while any(self.store.all(cls) for cls in (Node, NodeRequest, Lease)):
+        with trio.fail_after(within_s):  # noqa: ASYNC912
+            while any(self.store.all(cls) for cls in (Node, NodeRequest, Lease)):  # noqa: ASYNC110
                 await trio.sleep(LOOK_S)
 
 

@@ -241,8 +241,8 @@ async def _end(model: Model) -> None:
         if node.state is NodeState.HOLD:
             head = ground.store.head(Node, node.id)
             await ground.store.commit([Change(head, head.became(NodeState.USED, head.state_at))])
-    with trio.fail_after(PATIENCE_S):
-        while any(node for node in ground.fleet.nodes.values() if not node.idle):
+    with trio.fail_after(PATIENCE_S):  # noqa: ASYNC912
+        while any(node for node in ground.fleet.nodes.values() if not node.idle):  # noqa: ASYNC110
             await trio.sleep(5)
     assert not ground.fleet.requests
     assert not ground.fleet.leases

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from tests.daemon.stage import MINUTE, Stage, refused
+from trellis.control.provider import RunningProvider
 from trellis.errors import AlreadyDoneError, RefusedError
 from trellis.model.node import NodeState
 from trellis.model.quota import Resources
@@ -88,9 +89,16 @@ async def test_two_at_once_take_it_over_once(stage, autojump_clock):
         assert len(core.fleet.nodes) == 1
 
 
-async def test_two_sources_at_once_take_it_over_once(stage, autojump_clock):
+async def test_two_sources_at_once_take_it_over_once(stage, autojump_clock, monkeypatch):
     """Each has keys of its own; the server is one, and whoever released it would delete it."""
-    refusals = []
+    refusals, look_at = [], RunningProvider.look_at
+
+    async def look_until_both_have(running, external_id):
+        found = await look_at(running, external_id)
+        await trio.sleep_until(at)
+        return found
+
+    monkeypatch.setattr(RunningProvider, "look_at", look_until_both_have)
 
     async def adopt(core, source):
         try:
@@ -100,6 +108,7 @@ async def test_two_sources_at_once_take_it_over_once(stage, autojump_clock):
 
     async with stage.running() as core:
         await stage.becomes(Health.AVAILABLE)
+        at = trio.current_time() + MINUTE
         async with trio.open_nursery() as nursery:
             for source in ("zuul", "zuul-two"):
                 nursery.start_soon(adopt, core, source)

@@ -326,6 +326,56 @@ class TestDropped:
             assert core.operator.demand_sources() == ()
             assert core.operator.notices == {}
 
+    async def test_the_notice_goes_with_the_last_request(self, tmp_path, autojump_clock):
+        """Also where single ones are ended, one by one."""
+        stage = SourceStage(tmp_path, one=asks)
+        async with stage.running() as core:
+            await until(lambda: stage.source().requests == {"fulfilled": 1})
+            await stage.change("")
+            (request,) = core.port.asked_by("one")
+
+            await core.port.cancel(request.id)
+
+            assert core.operator.overview(1).notices == ()
+            assert core.operator.ready() == (True, "")
+
+    async def test_the_record_says_who_ended_it(self, tmp_path, autojump_clock):
+        """It was not the requestor."""
+        stage = SourceStage(tmp_path, one=asks)
+        async with stage.running() as core:
+            await until(lambda: stage.source().requests == {"fulfilled": 1})
+            await stage.change("")
+            (request,) = core.port.asked_by("one")
+
+            await core.operator.end_demand("one", "ada")
+
+            last = (await core.port.explain_request(request.id)).history[-1]
+            assert last.why == "demand source one was ended by ada"
+
+    async def test_one_that_comes_back_meanwhile_keeps_what_it_asks_for_then(
+        self, tmp_path, autojump_clock
+    ):
+        """It starts when the end is complete."""
+
+        async def asks_many(source, port):
+            last_first = bool(port.asked_by("one"))
+            for number in sorted(range(5), reverse=last_first):
+                asked.append((await port.submit(an_ask(idempotency_key=f"{number}"))).id)
+
+        asked: list[str] = []
+        stage = SourceStage(tmp_path, one=asks_many)
+        async with stage.running() as core:
+            await until(lambda: sum(stage.source().requests.values()) == 5)
+            await stage.change("")
+            before = {request.id for request in core.port.asked_by("one")}
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(core.operator.end_demand, "one", "ada")
+                await trio.lowlevel.checkpoint()
+                await core.demand.take_up([ScriptedConfig(name="one", type="scripted")])
+            await until(lambda: len(asked) == 10)
+
+            assert before.isdisjoint(asked[5:])
+
     async def test_that_of_a_configured_one_is_refused(self, tmp_path, autojump_clock):
         stage = SourceStage(tmp_path, one=asks)
         async with stage.running() as core:

@@ -36,7 +36,7 @@ PATIENCE_S = 10.0
 
 async def read(news: trio.MemoryReceiveChannel[News], count: int) -> list[tuple[Happened, str]]:
     """The next pieces of news."""
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(PATIENCE_S):  # noqa: ASYNC100
         pieces = [await news.receive() for _ in range(count)]
     return [(piece.happened, piece.path) for piece in pieces]
 

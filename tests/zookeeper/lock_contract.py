@@ -194,26 +194,3 @@ class LockContract:
 
             assert not lock.held
             assert await lock.try_acquire()
-
-    async def test_that_nobody_else_ever_had_it_is_known(self, opened: Opened):
-        """Also of those who came and went, and of those who wait behind."""
-        async with opened() as session, opened() as other:
-            lock = Lock(session, FOLDER)
-            assert await lock.try_acquire()
-            assert await lock.only_ours()
-
-            await other.create(f"{FOLDER}/x__lock__", ephemeral=True, sequence=True)
-            assert not await lock.only_ours()
-            await other.delete(f"{FOLDER}/x__lock__0000000001")
-            assert not await lock.only_ours()
-
-    async def test_that_another_had_it_before_is_known(self, opened: Opened):
-        """The digits of ours tell."""
-        async with opened() as session, opened() as other:
-            before = Lock(other, FOLDER)
-            assert await before.try_acquire()
-            await before.release()
-            lock = Lock(session, FOLDER)
-            assert await lock.try_acquire()
-
-            assert not await lock.only_ours()

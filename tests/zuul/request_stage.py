@@ -216,6 +216,7 @@ class RequestStage:
     """The scheduler's."""
     reports: list[str] = attrs.field(factory=list)
     asked: int = 0
+    sources: int = 0
 
     async def ask(self, *labels: str, precedence: str = "200", **keys: Any) -> str:
         """Have Zuul file a request."""
@@ -347,6 +348,8 @@ class RequestStage:
         ]
 
     def source(self) -> ZuulSource:
+        """Another launcher each time: its pools have ids of their own."""
+        self.sources += 1
         return ZuulSource(
             ZuulConfig(
                 name=SOURCE,
@@ -356,7 +359,7 @@ class RequestStage:
             DemandContext(
                 deployment=DEPLOYMENT,
                 wall=wall,
-                random=Random(7),
+                random=Random(self.sources),
                 zookeeper=self.zookeeper.opener("trellis"),
                 report=self.reports.append,
             ),

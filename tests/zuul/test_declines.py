@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from tests.zuul.request_stage import a_pool, the_request_stage, wait_for
+from trellis.errors import RefusedError
 from trellis.sim.zookeeper import Latency
 
 
@@ -173,6 +174,7 @@ async def test_three_launchers_that_cannot_serve_it_fail_it_once(seed, autojump_
         document = await stage.becomes(request, "failed", within_s=20)
 
         ids = {one["id"] for one in await stage.pools()}
+        assert 3 == len(ids)
         assert ids == set(document["declined_by"])
         assert len(ids) == len(document["declined_by"])
 
@@ -213,3 +215,23 @@ async def test_a_pool_that_somebody_deletes_is_registered_again(autojump_clock):
         await trio.sleep(5)
 
         assert 1 == len(await stage.pools())
+
+
+async def test_two_that_offer_the_labels_and_refuse_the_request_do_not_wait_for_each_other(
+    autojump_clock, monkeypatch
+):
+    """As of more nodes than one request may have."""
+
+    async def refuses(_ask):
+        await trio.lowlevel.checkpoint()
+        raise RefusedError("the request names 101 labels, 100 is the most")
+
+    async with the_request_stage(latency=Latency()) as stage, stage.serving(), stage.serving():
+        monkeypatch.setattr(stage.port, "submit", refuses)
+        await trio.sleep(30)
+        request = await stage.ask("small")
+
+        document = await stage.becomes(request, "failed", within_s=300)
+
+        assert 2 == len(document["declined_by"])
+        assert [] == await stage.contenders()

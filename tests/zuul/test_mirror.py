@@ -146,31 +146,6 @@ async def test_a_lock_contender_is_known_without_a_read(autojump_clock):
             assert before == zookeeper.counts["mirror"].reads
 
 
-async def test_who_waits_for_a_path_is_woken_by_it_and_by_what_is_below_and_no_other(
-    autojump_clock,
-):
-    async with (
-        fake_zookeeper(wall=wall, random=Random(1)) as zookeeper,
-        zookeeper.open_session(HOSTS) as other,
-    ):
-        await other.make_path("/top/a/lock")
-        await other.make_path("/top/b")
-        async with a_mirror(zookeeper) as (mirror, _session):
-            for change, wakes in (
-                (lambda: other.write("/top/b", b"1"), False),
-                (lambda: other.write("/top/a", b"1"), True),
-                (lambda: other.create("/top/a/x"), True),
-                (lambda: other.delete("/top/b"), False),
-                (lambda: other.delete("/top/a/x"), True),
-            ):
-                with trio.move_on_after(5) as scope:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(mirror.wait_changed, "/top/a")
-                        await trio.testing.wait_all_tasks_blocked()
-                        await change()
-                assert wakes is not scope.cancelled_caught
-
-
 async def test_changes_are_told_in_order_with_what_was_before(autojump_clock):
     told = []
     async with (

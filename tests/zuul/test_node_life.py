@@ -246,8 +246,9 @@ async def test_a_node_that_is_lost_under_its_executor_is_not_touched(autojump_cl
         assert before == stage.zookeeper.counts["trellis"].writes
         await executor.store(znode, "used")
         await executor.unlock(znode)
-        await gone(stage, znode)
         assert ["in_use"] == stage.port.words()
+        await gone(stage, znode)
+        assert ["in_use", "release"] == stage.port.words(), "its lease ends by that alone"
 
 
 @pytest.mark.parametrize("state", ["deleting", "failed", "aborted", "building", "init"])

@@ -302,3 +302,34 @@ async def survive(stage: RequestStage, request: str) -> None:
                 raise AssertionError(f"{request} is gone") from None
             await trio.sleep(0.5)
     await stage.use(request, *document["nodes"])
+
+
+async def test_a_node_that_an_operator_deletes_before_the_answer_does_not_hold_it_up(
+    autojump_clock,
+):
+    """The other node of the request has a znode, and would keep the old request for ever."""
+    async with the_request_stage(latency=Latency()) as stage, stage.serving():
+        await trio.sleep(START_S)
+        made: list[str] = []
+
+        def on_call(called: Called) -> Strike | None:
+            znodes = sorted(stage.zookeeper.tree.znode("/nodepool/nodes").children)
+            if made or called.who != "trellis" or called.call.name != "transact" or not znodes:
+                return None
+            made.extend(znodes)
+            gone = Delete(path=f"/nodepool/nodes/{znodes[0]}")
+            stage.zookeeper.carry_out(stage.session, (gone,))
+            return Strike.LOST_CALL
+
+        stage.zookeeper.on_call = on_call
+        request = await stage.ask("small", "large")
+        await stage.becomes(request, "pending")
+        await trio.sleep(30)
+        stage.zookeeper.on_call = None
+
+        answered = await stage.becomes(request, "fulfilled", within_s=60)
+
+        assert 2 == len(made)
+        assert len(stage.writes_of_trellis()) < 60
+        await stage.use(request, *answered["nodes"])
+        await stage.all_ends()

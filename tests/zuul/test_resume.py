@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import pytest
 import trio
 from trellis_zuul.node_wire import Handover, ready_document
@@ -144,3 +145,18 @@ async def test_a_node_that_became_ready_while_no_session_was_is_given_back(autoj
 
         assert ["give_back"] == stage.port.words()
         assert stage.port.nodes[NODE].idle
+
+
+async def test_a_node_is_not_kept_for_ever_for_another_of_its_request_that_is_long_gone(
+    autojump_clock,
+):
+    """Of which nothing is known any more, not even that it was."""
+    async with the_request_stage() as stage:
+        record, _request = await begun(stage, S.FULFILLED, None, znode=False)
+        two = attrs.evolve(record, nodes=(a_fit_node(2).id, NODE))
+        stage.port.requests[record.id] = two
+
+        async with stage.serving():
+            await trio.sleep(60)
+
+        assert NodeState.GONE is stage.port.nodes[NODE].state

@@ -201,3 +201,12 @@ async def test_a_look_costs_no_call_however_many_requests_wait(autojump_clock):
             await trio.sleep(LONG_S)
 
             assert before == stage.zookeeper.counts["trellis"].calls.total()
+
+
+async def test_a_request_of_a_job_that_is_called_pending_is_not_locked(autojump_clock):
+    async with the_stage() as stage:
+        await stage.ask(REQUEST, requestor_data={"job_name": "pending"})
+        async with sweeps_on(stage):
+            await trio.sleep(LONG_S)
+
+            assert 0 == stage.zookeeper.counts["trellis"].writes

@@ -1,18 +1,22 @@
 """The whole daemon between simulated clouds and a simulated ZooKeeper, as an operator sees it."""
 
+import json
 from contextlib import asynccontextmanager
 from random import Random
 
+import attrs
 import pytest
 import trio
-from trellis_zuul.paths import NODES, POOLS, REQUEST_LOCKS, REQUESTS
+from trellis_zuul.paths import NODES, POOLS, REQUEST_LOCKS, REQUESTS, node_path
 from trellis_zuul.plugin import trellis_register_demand_sources
 
 from tests.daemon.stage import Stage
 from tests.daemon.stage import wall as daemon_wall
 from tests.zuul.node_stage import HOSTS
 from tests.zuul.request_stage import RequestPort, RequestStage, wait_for
+from trellis.control import scheduling
 from trellis.model.node import NodeState
+from trellis.model.records import Change
 from trellis.model.request import RequestState
 from trellis.model.status import Health, SourceState
 from trellis.sim.zookeeper import Latency, fake_zookeeper
@@ -114,6 +118,45 @@ async def test_nothing_is_left_of_a_node_that_a_person_deletes(held, tmp_path, a
         assert await site.zuul.nodes() == []
         assert core.port.asked_by("zuul") == ()
         assert not core.fleet.leases
+
+
+def set_apart(node):
+    return attrs.evolve(node, set_apart=True, allocated_to=None, slot=None)
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["before-its-znode", "after"])
+async def test_a_node_that_is_set_apart_is_given_to_nobody_more(
+    shown, tmp_path, autojump_clock, monkeypatch
+):
+    """It may have been handed out by a later state of the store: a person decides of it."""
+    leased, apart = scheduling._leased, []
+
+    def leased_and_set_apart(node, lease, now):
+        if apart or shown:
+            return leased(node, lease, now)
+        apart.append(node.id)
+        return set_apart(leased(node, lease, now))
+
+    monkeypatch.setattr(scheduling, "_leased", leased_and_set_apart)
+    async with the_site(tmp_path) as site, site.stage.running() as core:
+        await site.stage.becomes(Health.AVAILABLE)
+        request = await site.zuul.ask("small")
+        answered = await site.zuul.becomes(request, "fulfilled", within_s=300)
+        if shown:
+            (node,) = core.fleet.nodes.values()
+            await core.store.commit([Change(node, set_apart(node))])
+            apart.append(node.id)
+        (znode,) = answered["nodes"]
+        data, _ = await site.zuul.session.get(node_path(znode))
+        document = json.loads(data)
+        await site.zuul.use(request, znode)
+
+        await trio.sleep(600)
+        assert (document["driver_data"]["trellis"]["node"] in apart) is shown
+        assert list(core.fleet.nodes) == apart
+        assert core.port.asked_by("zuul") == ()
+        assert not core.fleet.leases
+        assert await site.zuul.nodes() == []
 
 
 async def test_a_request_that_waits_is_explained_by_every_id_of_zuul(tmp_path, autojump_clock):

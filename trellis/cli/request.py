@@ -214,7 +214,7 @@ def cancel(ids: tuple[str, ...], output: str) -> None:
     with client() as face:
         for_each(
             ids,
-            lambda one: face.delete("requests", request_id(face, one)),
+            lambda one: face.delete("requests", request_id(face, one, words=False)),
             output=output,
             say=field("state"),
         )

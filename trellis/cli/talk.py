@@ -110,10 +110,11 @@ def node_id(text: str) -> str:
     return text.zfill(10) if text.isascii() and text.isdecimal() else text
 
 
-def request_id(face: "FaceClient", text: str) -> str:
+def request_id(face: "FaceClient", text: str, *, words: bool = True) -> str:
     """The id of a request from what was typed: its beginning, or a word of its metadata.
 
-    Either is enough where it is the only one.
+    Either is enough where it is the only one. Where something is ended only the id counts: the
+    one job of a pipeline is seldom what was meant.
 
     What cannot be completed is handed to the daemon as it is, which then says what is wrong.
 
@@ -122,7 +123,9 @@ def request_id(face: "FaceClient", text: str) -> str:
     """
     from trellis.http.face import FaceError
 
-    found = face.page("requests", "find", word=text[:255], limit=_MOST_NAMED + 1) if text else []
+    found = []
+    if words and text:
+        found = face.page("requests", "find", word=text[:255], limit=_MOST_NAMED + 1)
     if len(found) > 1:
         named = "\n".join(_named(row) for row in found[:_MOST_NAMED])
         more = "\n  …" if len(found) > _MOST_NAMED else ""

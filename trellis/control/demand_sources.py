@@ -124,6 +124,11 @@ class DemandSources:
             UnknownIdError: there is no such source.
             RefusedError: it is configured: its requests are its own to end.
         """
+        # Nor may it be configured again in the middle of this, or its own requests would end.
+        async with self._changing:
+            return await self._end(name, by)
+
+    async def _end(self, name: str, by: str) -> int:
         if name in self._configs:
             raise RefusedError(
                 f"demand source {name!r} is configured: its requests are its own to end",
@@ -139,7 +144,7 @@ class DemandSources:
         log.warning("demand_source_requests_ended", source=name, requests=len(requests), by=by)
         for request in requests:
             try:
-                await self._port.cancel(request.id)
+                await self._port.cancel(request.id, why=f"demand source {name} was ended by {by}")
             except (AlreadyDoneError, UnknownIdError):
                 continue  # it has ended by itself meanwhile
         self._tell_dropped()
@@ -170,6 +175,7 @@ class DemandSources:
 
     def troubles(self) -> tuple[str, ...]:
         """What stands in the way of sources now, each a sentence for people."""
+        self.renew_notices()
         return tuple(words for key, words in self._notices.items() if key.startswith(_PREFIX))
 
     # ---------------------------------------------------------------------------- one source
@@ -243,16 +249,26 @@ class DemandSources:
 
     def _tell_dropped(self) -> None:
         """Say loudly which sources have live requests and are configured no longer."""
+        self.renew_notices()
+        for name, counts in sorted(self._index.by_source().items()):
+            if name not in self._configs:
+                log.error(
+                    "demand_source_dropped",
+                    source=name,
+                    requests=dict(counts),
+                    remedy=self._notices[_notice(name)],
+                )
+
+    def renew_notices(self) -> None:
+        """Have the notices of sources that are configured no longer say what is live now."""
         asked = self._index.by_source()
         for name, counts in sorted(asked.items()):
-            if name in self._configs:
-                continue
-            words = (
-                f"demand source {name} is configured no longer and {sum(counts.values())} requests "
-                f"of it are live: configure it again, or end them with 'trellis demand end {name}'"
-            )
-            log.error("demand_source_dropped", source=name, requests=dict(counts), remedy=words)
-            self._notices[_notice(name)] = words
+            if name not in self._configs:
+                self._notices[_notice(name)] = (
+                    f"demand source {name} is configured no longer and {sum(counts.values())} "
+                    "requests of it are live: configure it again, or end them with 'trellis demand "
+                    f"end {name}'"
+                )
         for key in [key for key in self._notices if key.startswith(_PREFIX)]:
             name = key.removeprefix(_PREFIX)
             if name not in self._configs and name not in asked:

@@ -448,6 +448,7 @@ class Operator:
         meta = self._store.head(StoreMeta, "store")
         assert meta is not None  # opening the store wrote it
         recent = self._measures.recent
+        self._demand.renew_notices()
         return Overview(
             deployment=meta.deployment,
             at=self._world.wall(),

@@ -210,7 +210,9 @@ class Port(HandingOut):
         those = self._fleet.by_source.get(source, {}).values()
         return tuple(sorted(those, key=lambda request: (request.created_at, request.id)))
 
-    async def cancel(self, request_id: RequestId) -> NodeRequest:
+    async def cancel(
+        self, request_id: RequestId, *, why: str = "cancelled by its requestor"
+    ) -> NodeRequest:
         """See `DemandPort.cancel`."""
         # A place under way brings nodes that only the durable view shows.
         while self._store.head(NodeRequest, request_id) != self._store.get(NodeRequest, request_id):
@@ -218,7 +220,7 @@ class Port(HandingOut):
         request = self._store.get(NodeRequest, request_id)
         if request is None:
             return await self.request(request_id)
-        now, why = self._world.wall(), "cancelled by its requestor"
+        now = self._world.wall()
         if request.state is RequestState.FULFILLED:
             lease = self._store.head(Lease, request.lease_id or "")
             if lease is not None:

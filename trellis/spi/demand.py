@@ -108,7 +108,9 @@ class DemandPort(Protocol):
         """The nodes handed out to a fulfilled request, in the order of its labels."""
         ...
 
-    async def cancel(self, request_id: RequestId) -> NodeRequest:
+    async def cancel(
+        self, request_id: RequestId, *, why: str = "cancelled by its requestor"
+    ) -> NodeRequest:
         """End a request at any moment; a fulfilled one has its lease released.
 
         Raises:

@@ -120,18 +120,6 @@ class Lock:
         self._held = False
         self._contender = None
 
-    async def only_ours(self) -> bool:
-        """Whether, while held, no contender but this one was ever made in the folder.
-
-        True proves that nobody else has ever had the lock, provided that nobody deletes folders
-        of locks that may be in use.
-        """
-        if not self._held or self._contender is None:
-            raise RuntimeError(f"the lock {self.folder} is not held")
-        stat = await self._session.exists(self.folder)
-        # cversion counts what was made and what was deleted: ours is the one.
-        return stat is not None and stat.cversion == 1 and _digits(self._contender) == "0" * 10
-
     async def _first(self, *, contend: bool) -> bool:
         """Have a contender; whether it is the first. With ``contend`` also behind others."""
         self._held = False

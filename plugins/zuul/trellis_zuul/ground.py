@@ -63,7 +63,7 @@ def ground_of(
         source=source,
         wall=wall,
         random=random,
-        shown=shown or Shown(wall()),
+        shown=shown or Shown(port.asked_by(source)),
         requests=Mirror(session, REQUESTS, _data_of_children(REQUESTS)),
         request_locks=Mirror(session, REQUEST_LOCKS, _folders),
         nodes=Mirror(session, NODES, _nodes),

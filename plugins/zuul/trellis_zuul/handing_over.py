@@ -75,8 +75,8 @@ class HandingOver:
         ]
         # What is tried while the connection is away would be in doubt for nothing.
         await self._ground.session.wait_connected()
-        live = self._ground.port.asked_by(self._ground.source)
-        self._ground.shown.note(request.id, live)
+        port, source = self._ground.port, self._ground.source
+        self._ground.shown.note(request.id, lambda: port.asked_by(source))
         # If the answer is lost they are found by their marks. If the lock is lost, or Zuul has
         # deleted its request, none is made: not even by a call that arrives very late.
         paths = await self._ground.session.transact(

@@ -70,7 +70,6 @@ class Mirror:
         self._znodes: dict[str, Znode] = {}
         self._below: dict[str, set[str]] = {}
         self._told: list[Told] = []
-        self._changed: dict[str, trio.Event] = {}
         self._to_read: dict[str, None] = {}
         self._in_work: dict[str, object] = {}
         """By path, the token of the read whose answer counts. A path that changes meanwhile is
@@ -106,18 +105,6 @@ class Mirror:
     def tell(self, told: Told) -> None:
         """Have *told* called at each change from now on, in the order in which they are seen."""
         self._told.append(told)
-
-    async def wait_changed(self, path: str) -> None:
-        """Wait until a znode, or one directly below it, comes, is written or goes.
-
-        Look first, and call this without a checkpoint in between: then nothing is missed.
-        """
-        changed = self._changed.setdefault(path, trio.Event())
-        try:
-            await changed.wait()
-        finally:
-            if self._changed.get(path) is changed and not changed.statistics().tasks_waiting:
-                del self._changed[path]
 
     # -------------------------------------------------------------- keeping up to date
 
@@ -302,6 +289,8 @@ class Mirror:
         self._say(path, before, znode)
 
     def _forget(self, path: str) -> None:
+        # One that is gone before it was read is told of, too: somebody may know that it was made.
+        unread = path in self._to_read or path in self._in_work
         self._to_read.pop(path, None)
         self._in_work.pop(path, None)
         for gone in self._gone_meanwhile.get(parent_of(path), ()):
@@ -315,12 +304,9 @@ class Mirror:
             if not siblings:
                 del self._below[parent_of(path)]
         self._read_deeply(path)
-        if before is not None:
+        if before is not None or unread:
             self._say(path, before, None)
 
     def _say(self, path: str, before: Znode | None, now: Znode | None) -> None:
         for told in self._told:
             told(path, before, now)
-        for changed_path in (path, parent_of(path)):
-            if (changed := self._changed.pop(changed_path, None)) is not None:
-                changed.set()

@@ -220,7 +220,10 @@ class NodeLife:
     async def _look_up(self) -> None:
         port = self._ground.port
         try:
-            nodes = await port.nodes_of(await port.request(self._mark.request))
+            request = await port.request(self._mark.request)
+            # The others may be gone for longer than anything is known of them.
+            own = tuple(one for one in request.nodes if one == self._mark.node)
+            nodes = await port.nodes_of(attrs.evolve(request, nodes=own))
         except UnknownIdError:
             nodes = ()
         self._node = next((node for node in nodes if node.id == self._mark.node), None)
@@ -352,9 +355,9 @@ class NodeLife:
 
     async def _end(self, document: NodeDocument, stat: Stat, why: str) -> bool:
         """Have the node deleted, then its znode; whether it is gone."""
-        session, port, now = self._ground.session, self._ground.port, self._ground.wall()
-        if await self._looked_up() in _RELEASABLE:
-            await port.release_nodes([self._mark.node], why=why)
+        session, now = self._ground.session, self._ground.wall()
+        await self._looked_up()
+        await self._release(why)
         try:
             if document.state is not ZnodeState.DELETING:
                 data = document.written(ZnodeState.DELETING, now)
@@ -384,7 +387,17 @@ class NodeLife:
         self.over = True
         if await self._looked_up() in _RELEASABLE:
             self._log.warning("node_znode_vanished", remedy="its node is deleted, not given back")
-            await self._ground.port.release_nodes([self._mark.node], why="its znode is gone")
+        await self._release("its znode is gone")
+
+    async def _release(self, why: str) -> None:
+        """Have it released if it is this request's, as it was just looked up.
+
+        Also one that a person has deleted or holds, that is set apart, or that is gone: its lease
+        ends by this alone.
+        """
+        node = self._node
+        if node is not None and (node.allocated_to == self._mark.request or node.set_apart):
+            await self._ground.port.release_nodes([self._mark.node], why=why)
 
     async def _give_back(self, changed: trio.Event) -> bool:
         """It is barred, which proves that nobody ever had it; whether its znode is gone."""

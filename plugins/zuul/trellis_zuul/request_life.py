@@ -10,7 +10,8 @@ priority, and other launchers may serve it.
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import attrs
@@ -18,6 +19,7 @@ import structlog
 import trio
 
 from trellis.errors import AlreadyDoneError, RefusedError, UnknownIdError
+from trellis.model.node import Node
 from trellis.model.request import ENDED, Ask, NodeRequest, RequestState
 from trellis.zookeeper.errors import (
     DisconnectedError,
@@ -26,11 +28,11 @@ from trellis.zookeeper.errors import (
     OtherVersionError,
 )
 from trellis.zookeeper.lock import Lock, contenders
-from trellis.zookeeper.session import Delete, Stat, Write
+from trellis.zookeeper.session import Check, Delete, Stat, Write
 from trellis_zuul.ground import Ground
 from trellis_zuul.handing_over import HandingOver, LateNodesError
 from trellis_zuul.node_wire import UnfitNodeError
-from trellis_zuul.paths import request_lock_path, request_path
+from trellis_zuul.paths import node_path, request_lock_path, request_path
 from trellis_zuul.pools import Pools
 from trellis_zuul.request_wire import (
     MIN_READY_REQUESTOR,
@@ -46,6 +48,9 @@ log = structlog.get_logger()
 LOCKED_BY_OTHERS_S: Final = 5.0
 """Zuul locks a request for the moment in which it changes its priority; who has it for longer, and
 has not said that he serves it, will."""
+LEFT_TO_OTHERS_S: Final = 120.0
+"""What we can never serve is left to others who offer its labels, without a word. After so long we
+decline it all the same: they may wait for us in the same way."""
 AGAIN_S: Final = 1.0
 """When something stands in the way that may go without our being told, look again after so long."""
 FORBIDDEN_S: Final = 60.0
@@ -92,10 +97,15 @@ class RequestLife:
         """Whether something may have been written of which the mirrors do not show the end."""
         self._read_last: tuple[bytes, RequestDocument] | None = None
         self._others_since: float | None = None
+        self._left_since: float | None = None
         self._changed = False
         self._waiting: trio.CancelScope | None = None
         self._said = ""
         self._log = log.bind(zuul_request=request_id)
+
+    def is_own(self, contender: str) -> bool:
+        """Whether it is its own contender: of that it need not be told."""
+        return contender.startswith(self._token)
 
     def nudge(self) -> None:
         """Look again: something about it has changed. Never blocks."""
@@ -265,13 +275,18 @@ class RequestLife:
         """We can never serve it. Unless somebody else may, say so in its znode."""
         if document.requestor != MIN_READY_REQUESTOR:
             await self._ground.port.turn_away(self._ask(document), why=why)
-        if self._pools.own and not self._pools.others_may_serve(
-            document.labels, document.declined_by
-        ):
-            await self._under_lock(lambda read, stat: self._decline(read, stat, why))
-        else:
-            with self._pools.telling(self.nudge):
+        pools, now = self._pools, trio.current_time()
+        if self._left_since is None:
+            self._left_since = now
+        left_s = self._left_since + LEFT_TO_OTHERS_S - now
+        if not pools.own:
+            with pools.telling(self.nudge):
                 await self._wait()
+        elif left_s > 0.0 and pools.others_may_serve(document.labels, document.declined_by):
+            with pools.telling(self.nudge), trio.move_on_after(left_s):
+                await self._wait()
+        else:
+            await self._under_lock(lambda read, stat: self._decline(read, stat, why))
 
     async def _let_go(self, why: str) -> None:
         """Nothing is wanted for it any more: no lock, no nodes."""
@@ -297,15 +312,37 @@ class RequestLife:
         znodes, port = self._handing_over.znodes_of(request.id), self._ground.port
         unshown = [
             node.id
-            for node in await port.nodes_of(request)
-            if node.id not in znodes and node.allocated_to == request.id
+            for node in await self._known_of(request)
+            # One that is set apart is nobody's any more, and still in the lease.
+            if node.id not in znodes and (node.allocated_to == request.id or node.set_apart)
         ]
         known = not self._is_earlier or self._ground.shown.surely_not(request)
-        if unshown and known:
+        if not unshown:
+            return
+        if known:
             await port.give_back(unshown, why=why)
-        elif unshown:
+        else:
             await port.release_nodes(unshown, why=f"{why}, and it may have been used")
-        self._log.info("zuul_request_given_back", request=request.id, nodes=unshown, why=why)
+        event = "zuul_request_given_back" if known else "zuul_request_released"
+        self._log.info(event, request=request.id, nodes=unshown, why=why)
+
+    async def _release_shown(self, request: NodeRequest, why: str) -> None:
+        """Release the nodes that have a znode, before anybody was told of them.
+
+        Else the request would stay for them, and be found again by whoever asks anew.
+        """
+        znodes = self._handing_over.znodes_of(request.id)
+        nodes = [x.id for x in await self._known_of(request) if x.allocated_to == request.id]
+        if shown := [node for node in nodes if node in znodes]:
+            await self._ground.port.release_nodes(shown, why=why)
+
+    async def _known_of(self, request: NodeRequest) -> list[Node]:
+        """Its nodes, without those that are gone for longer than anything is known of them."""
+        nodes = list[Node]()
+        for node_id in request.nodes:
+            with suppress(UnknownIdError):
+                nodes += await self._ground.port.nodes_of(attrs.evolve(request, nodes=(node_id,)))
+        return nodes
 
     # --------------------------------------------------------------------- under the lock
 
@@ -349,13 +386,14 @@ class RequestLife:
         except LateNodesError as error:
             self._log.warning("zuul_request_begun_again", request=ended.id, why=str(error))
             await self._give_back(ended, str(error))
+            await self._release_shown(ended, str(error))
             self._mine = None
             await self._answer(document.begun_again(now()), stat)
         except UnfitNodeError as error:
             await self._ground.port.release_nodes(ended.nodes, why=str(error))
             await self._decline(document, stat, str(error))
         else:
-            await self._answer(document.fulfilled(nodes, now()), stat)
+            await self._answer(document.fulfilled(nodes, now()), stat, nodes)
             self._mine = None
             self._log.info(
                 "zuul_request_fulfilled",
@@ -400,10 +438,11 @@ class RequestLife:
         with self._pools.telling(self.nudge):
             await self._wait()
 
-    async def _answer(self, data: bytes, stat: Stat) -> None:
-        """Write the request and let go of its lock, both or neither."""
+    async def _answer(self, data: bytes, stat: Stat, nodes: Iterable[str] = ()) -> None:
+        """Write the request and let go of its lock, both or neither, and if its nodes are there."""
         await self._ground.session.transact(
             [
+                *(Check(path=node_path(node)) for node in nodes),
                 Write(path=self._path, data=data, version=stat.version),
                 Delete(path=self._lock.path),
             ]

@@ -48,8 +48,9 @@ class RequestLives:
 
             def lock_told(path: str, _before: Znode | None, _now: Znode | None) -> None:
                 name = name_of(path if parent_of(path) == root else parent_of(path))
-                if name in self._lives:
-                    self._lives[name].nudge()
+                life = self._lives.get(name)
+                if life is not None and not life.is_own(name_of(path)):
+                    life.nudge()
 
             root = ground.request_locks.root
             ground.requests.tell(request_told)

@@ -15,33 +15,35 @@ request of Zuul's that is gone or answered without us, and a node reserved for i
 Of the second row nobody can tell which, so the node is deleted: it costs a boot, once a crash.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from trellis.model.names import RequestId
-from trellis.model.request import NodeRequest
+from trellis.model.request import NodeRequest, RequestState
 
-_MOST = 1000
+_MANY = 1000
 
 
 class Shown:
     """The requests whose nodes may have been shown in the tree. Outlives sessions.
 
     Args:
-        began_at: when this process began to show any, in UTC seconds.
+        found: the requests that there were when this process began to show any.
     """
 
-    def __init__(self, began_at: float) -> None:
-        self._began_at = began_at
-        self._ids: set[RequestId] = set()
+    def __init__(self, found: Iterable[NodeRequest]) -> None:
+        self._ids = {one.id for one in found if one.state is RequestState.FULFILLED}
+        self._many = _MANY
 
-    def note(self, request: RequestId, live: Iterable[NodeRequest]) -> None:
+    def note(self, request: RequestId, live: Callable[[], Iterable[NodeRequest]]) -> None:
         """Note, before it is tried, that nodes of a request are shown.
 
         Args:
-            live: the requests that there are; the others may be forgotten.
+            live: the requests that there are; the others may be forgotten. It is asked for only
+                when as many came as were kept the last time: it costs what there is.
         """
-        if len(self._ids) >= _MOST:
-            self._ids &= {one.id for one in live}
+        if len(self._ids) >= self._many:
+            self._ids &= {one.id for one in live()}
+            self._many = max(_MANY, 2 * len(self._ids))
         self._ids.add(request)
 
     def surely_not(self, request: NodeRequest) -> bool:
@@ -49,4 +51,4 @@ class Shown:
 
         Else it is in doubt.
         """
-        return request.id not in self._ids and request.state_at > self._began_at
+        return request.id not in self._ids

@@ -54,7 +54,7 @@ class ZuulSource:
         What keeps it from ZooKeeper is reported, and tried again. Anything else ends it: a crash.
         """
         wait_s = FIRST_WAIT_S
-        self._shown = Shown(self._context.wall())
+        self._shown = Shown(port.asked_by(self._config.name))
         while True:
             began = trio.current_time()
             why = ""

@@ -112,7 +112,7 @@ class Sweeps:
     # --------------------------------------------------------- requests of dead launchers
 
     def _request_told(self, path: str, _before: Znode | None, now: Znode | None) -> None:
-        if now is not None and b'"pending"' in now.data:
+        if now is not None and _is_pending(name_of(path), now.data):
             self._pending.add(name_of(path))
         else:
             self._pending.discard(name_of(path))
@@ -204,3 +204,12 @@ class Sweeps:
         """Names our contender: another than that of the life of the same request or node."""
         text = f"{self._ground.session.id} sweep {folder}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _is_pending(name: str, data: bytes) -> bool:
+    if b'"pending"' not in data:
+        return False  # as most, which are not read for it
+    try:
+        return read_request(name, data).state is ZuulState.PENDING
+    except UnreadableRequestError:
+        return False

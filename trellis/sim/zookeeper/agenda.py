@@ -27,7 +27,9 @@ class Agenda:
             self._sooner.set()
         heapq.heappush(self._entries, (when, next(self._numbers), do))
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(  # noqa: ASYNC114
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Do what is due, until cancelled."""
         self._running = True
         task_status.started()

@@ -116,7 +116,9 @@ class FakeZooKeeper:
         for path in ("/zookeeper", "/zookeeper/config", "/zookeeper/quota"):
             self.tree.apply((Create(path=path),), session=0, now_ms=0)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(  # noqa: ASYNC114, ASYNC128
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Answer, and let sessions expire, until cancelled."""
         await self._agenda.run(task_status=task_status)
 

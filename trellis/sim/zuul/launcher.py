@@ -117,7 +117,7 @@ class OtherLauncher:
         except (NoSuchZnodeError, OtherVersionError):
             return
         finally:
-            await lock.release()
+            await lock.release()  # noqa: ASYNC102
 
     async def _decline(self, link: Link, request_id: str, request: Document, version: int) -> None:
         declined = [*(request.get("declined_by") or ()), self._id]

@@ -268,7 +268,7 @@ class Scheduler:
         await trio.sleep_until(ends[0])
         for node in job.told.nodes:
             node_id = str(node.node_id).removeprefix("znode ")
-            while not await self._ask(lambda link, n=node_id: self._marked_used(link, n)):  # type: ignore[misc]
+            while not await self._ask(lambda link, n=node_id: self._marked_used(link, n)):  # type: ignore[misc]  # noqa: ASYNC110
                 await trio.sleep(AGAIN_S)
 
     async def _marked_used(self, link: Link, node_id: str) -> bool:
@@ -283,7 +283,7 @@ class Scheduler:
         except (NoSuchZnodeError, NotAllowedError):
             return True
         finally:
-            await lock.release()
+            await lock.release()  # noqa: ASYNC102
         return True
 
     # ------------------------------------------------------------------- what goes on besides
@@ -315,7 +315,7 @@ class Scheduler:
         except (NoSuchZnodeError, OtherVersionError):
             return
         finally:
-            await lock.release()
+            await lock.release()  # noqa: ASYNC102
 
     async def _clean_up(self) -> None:
         """Delete requests of ours that no job knows: of a create that was made twice."""

@@ -152,7 +152,7 @@ class ZuulStory:
         give_up_at = max(last, not_before) + patience_s
         which = [self._jobs_chance.choice(self._schedulers) for _ in drawn]
         chances = [Random(self._jobs_chance.getrandbits(64)) for _ in drawn]
-        with trio.move_on_at(give_up_at + OVER_S):
+        with trio.move_on_at(give_up_at + OVER_S):  # noqa: ASYNC912
             async with trio.open_nursery() as nursery:
                 for one, scheduler, chance in zip(drawn, which, chances, strict=True):
                     if self._only is None or one.requestor in self._only:

@@ -430,7 +430,9 @@ tenants:
             await stage.served(second)
 
         assert node.tenant == "acme"
-        assert words == "alpha, beta: tenant acme holds 1 of 1 (max-servers), 1 wanted."
+        assert words == (
+            "alpha, beta: tenant acme holds 1 of 1 (max-servers), 1 wanted. It is for tenant acme."
+        )
         assert [(t.name, t.held.instances, t.waiting) for t in tenants] == [
             ("acme", 1, 1),
             ("", 1, 0),

@@ -66,7 +66,7 @@ def a_status(
         "labels": [
             {
                 "name": "debian-12", "min_ready": 2, "offered_by": ["ovh-bhs1/main"],
-                "nodes": {"ready": 2},
+                "nodes": {"ready": 2}, "host_key_checking": True,
             }
         ],
         "requests": {

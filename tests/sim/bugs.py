@@ -114,7 +114,12 @@ def shelves_used_nodes(patch: pytest.MonkeyPatch) -> None:
     def reuse(self, state, at, **changes):
         if state is NodeState.USED:
             return attrs.evolve(
-                self, state=NodeState.READY, state_at=at, allocated_to=None, slot=None
+                self,
+                state=NodeState.READY,
+                state_at=at,
+                allocated_to=None,
+                slot=None,
+                lease_id=None,
             )
         return became(self, state, at, **changes)
 

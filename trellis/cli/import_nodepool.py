@@ -90,9 +90,9 @@ def _deployment(_context: click.Context, _option: click.Parameter, given: str) -
     "import-nodepool",
     cls=Command,
     examples=[
-        "trellis config import-nodepool nodepool.yaml --to trellis.yaml",
-        "trellis config import-nodepool nl01.yaml nl02.yaml nb01.yaml -s secure.yaml --each new",
-        "trellis config import-nodepool nodepool.yaml -o json",
+        "trellis config import-nodepool nl01.yaml nb01.yaml --to new.yaml",
+        "trellis config import-nodepool nl01.yaml nb01.yaml --each new",
+        "trellis config import-nodepool nl01.yaml nb01.yaml -o json",
     ],
 )
 @click.argument("files", metavar="FILE...", type=_FILE, nargs=-1, required=True)

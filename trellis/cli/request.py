@@ -190,7 +190,7 @@ def show(request: str, output: str) -> None:
         _show(output, face.get("requests", request_id(face, request)))
 
 
-@request.command(examples=["trellis request explain ID", "trellis request explain 100-0000012345"])
+@request.command(examples=["trellis request explain ID", "trellis request explain 200-0000012345"])
 @click.argument("request", metavar="ID", shell_complete=complete_names("requests"))
 @output_option
 def explain(request: str, output: str) -> None:

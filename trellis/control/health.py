@@ -101,6 +101,8 @@ class ProviderHealth:
 
     def _become(self, state: Health, reason: str, kind: str = "") -> None:
         changed = state is not self.state
+        # What requests wait for is told anew with each pass.
+        reworded = state is Health.UNAVAILABLE and reason != self.reason
         self.state, self.reason = state, reason
         if changed:
             self._told.clear()
@@ -114,7 +116,7 @@ class ProviderHealth:
                 health=state.value,
                 reason=reason,
             )
-        if changed:
+        if changed or reworded:
             self._changed()
 
 

@@ -368,9 +368,13 @@ class TestDropped:
             await until(lambda: sum(stage.source().requests.values()) == 5)
             await stage.change("")
             before = {request.id for request in core.port.asked_by("one")}
+
+            async def end(task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC114
+                task_status.started()  # the end has begun before anybody else runs
+                await core.operator.end_demand("one", "ada")
+
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(core.operator.end_demand, "one", "ada")
-                await trio.lowlevel.checkpoint()
+                await nursery.start(end)
                 await core.demand.take_up([ScriptedConfig(name="one", type="scripted")])
             await until(lambda: len(asked) == 10)
 

@@ -255,14 +255,15 @@ class Scheduler:
 
     async def _free_held(self, job: Job) -> None:
         """Have a person free the held nodes: read first, then locked, then written."""
-        held_at = trio.current_time()
-        ends = [held_at + job.chance.uniform(*HOLD_S)]
+        ends = [trio.current_time() + job.chance.uniform(*HOLD_S)]
         for node in job.told.nodes:
             node_id = str(node.node_id).removeprefix("znode ")
             found = await self._ask(lambda link, n=node_id: link.read(node_path(n)))  # type: ignore[misc]
             seconds = float(found[0].get("hold_expiration") or 0.0) if found is not None else 0.0
-            if seconds:
-                ends.append(held_at + seconds - 1.0)
+            if found is not None and seconds:
+                # It counts from when Zuul meant to write it, not from when it could.
+                ago_s = self._wall() - float(found[0]["state_time"])
+                ends.append(trio.current_time() + seconds - ago_s - 1.0)
         if job.told.kept_until is None:
             job.told.kept_until = min(ends)
         await trio.sleep_until(ends[0])

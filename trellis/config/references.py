@@ -5,17 +5,9 @@ Works on the marked tree, so that it finds its faults beside those of types and 
 
 from collections.abc import Iterator
 
-import attrs
-
-from trellis.config.document import Fault, Mapping, Mark, Path, Scalar, Sequence, Tree
-from trellis.config.structure import MOST_HINTS, near, shown
-
-
-@attrs.frozen
-class _Name:
-    text: str
-    mark: Mark
-    path: Path
+from trellis.config.document import Fault, Mapping, Scalar
+from trellis.config.names import Name, dangling, mappings, name_at, names, twice
+from trellis.config.structure import shown
 
 
 def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
@@ -27,30 +19,30 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
     """
     faults: list[Fault] = []
     warnings: list[Fault] = []
-    labels = _names(tree, "labels", ())
-    images = _names(tree, "images", ())
-    faults += _twice(labels, "label")
-    faults += _twice(images, "image")
-    faults += _twice(_names(tree, "tenants", ()), "tenant")
-    faults += _twice(_names(tree, "providers", ()), "provider")
-    faults += _twice(_names(tree, "demand-sources", ()), "demand source")
+    labels = names(tree, "labels", ())
+    images = names(tree, "images", ())
+    faults += twice(labels, "label")
+    faults += twice(images, "image")
+    faults += twice(names(tree, "tenants", ()), "tenant")
+    faults += twice(names(tree, "providers", ()), "provider")
+    faults += twice(names(tree, "demand-sources", ()), "demand source")
     faults += _parent_faults(tree, images)
     abstract = _abstract(tree)
     offered: set[str] = set()
-    for provider, provider_path in _mappings(tree, "providers", ()):
-        faults += _twice(_names(provider, "pools", provider_path), "pool")
-        pools = list(_mappings(provider, "pools", provider_path))
+    for provider, provider_path in mappings(tree, "providers", ()):
+        faults += twice(names(provider, "pools", provider_path), "pool")
+        pools = list(mappings(provider, "pools", provider_path))
         for pool, pool_path in pools:
-            pool_labels = _names(pool, "labels", pool_path)
-            faults += _twice(pool_labels, "label")
-            faults += _dangling(pool_labels, labels, "label", "labels")
+            pool_labels = names(pool, "labels", pool_path)
+            faults += twice(pool_labels, "label")
+            faults += dangling(pool_labels, labels, "label", "the top-level 'labels'")
             offered.update(name.text for name in pool_labels)
             used = [
                 name
-                for label, path in _mappings(pool, "labels", pool_path)
-                if (name := _name(label, "image", path))
+                for label, path in mappings(pool, "labels", pool_path)
+                if (name := name_at(label, "image", path))
             ]
-            faults += _dangling(used, images, "image", "images")
+            faults += dangling(used, images, "image", "the top-level 'images'")
             faults += [
                 Fault(
                     name.mark,
@@ -73,14 +65,14 @@ def reference_faults(tree: Mapping) -> tuple[list[Fault], list[Fault]]:
 
 def _unchecked(tree: Mapping) -> Iterator[Fault]:
     """Where the file has host keys not read, which is worth a word each time it is read."""
-    places = list(_mappings(tree, "labels", ()))
-    for provider, provider_path in _mappings(tree, "providers", ()):
-        for pool, pool_path in _mappings(provider, "pools", provider_path):
-            places += [(pool, pool_path), *_mappings(pool, "labels", pool_path)]
+    places = list(mappings(tree, "labels", ()))
+    for provider, provider_path in mappings(tree, "providers", ()):
+        for pool, pool_path in mappings(provider, "pools", provider_path):
+            places += [(pool, pool_path), *mappings(pool, "labels", pool_path)]
     for place, path in places:
         says = place.get("host-key-checking")
         if isinstance(says, Scalar) and says.value is False:
-            name = _name(place, "name", path)
+            name = name_at(place, "name", path)
             whose = shown(name.text) if name is not None else "this"
             yield Fault(
                 says.mark,
@@ -90,13 +82,13 @@ def _unchecked(tree: Mapping) -> Iterator[Fault]:
             )
 
 
-def _parent_faults(tree: Mapping, images: list[_Name]) -> list[Fault]:
+def _parent_faults(tree: Mapping, images: list[Name]) -> list[Fault]:
     parents = {}
-    for image, path in _mappings(tree, "images", ()):
-        name, parent = _name(image, "name", path), _name(image, "parent", path)
+    for image, path in mappings(tree, "images", ()):
+        name, parent = name_at(image, "name", path), name_at(image, "parent", path)
         if name and parent:
             parents[name.text] = parent
-    faults = _dangling(list(parents.values()), images, "image", "images")
+    faults = dangling(list(parents.values()), images, "image", "the top-level 'images'")
     for ring in _on_rings({child: parent.text for child, parent in parents.items()}):
         message = f"image {shown(ring)} is its own ancestor"
         faults.append(Fault(parents[ring].mark, parents[ring].path, message))
@@ -105,8 +97,8 @@ def _parent_faults(tree: Mapping, images: list[_Name]) -> list[Fault]:
 
 def _abstract(tree: Mapping) -> set[str]:
     found = set()
-    for image, path in _mappings(tree, "images", ()):
-        name, says = _name(image, "name", path), image.get("abstract")
+    for image, path in mappings(tree, "images", ()):
+        name, says = name_at(image, "name", path), image.get("abstract")
         if name is not None and isinstance(says, Scalar) and says.value is True:
             found.add(name.text)
     return found
@@ -127,49 +119,3 @@ def _on_rings(parents: dict[str, str]) -> list[str]:
             names = list(line)
             on_rings += names[names.index(at) :]
     return on_rings
-
-
-def _twice(names: list[_Name], what: str) -> list[Fault]:
-    first: dict[str, Mark] = {}
-    faults = []
-    for name in names:
-        mark = first.setdefault(name.text, name.mark)
-        if mark is not name.mark:
-            message = f"{what} {shown(name.text)} is there twice (first on line {mark.line + 1})"
-            faults.append(Fault(name.mark, name.path, message))
-    return faults
-
-
-def _dangling(used: list[_Name], known: list[_Name], what: str, where: str) -> list[Fault]:
-    names = dict.fromkeys(name.text for name in known)
-    unknown = [name for name in used if name.text not in names]
-    return [
-        Fault(
-            name.mark,
-            name.path,
-            f"{what} {shown(name.text)} is not among the top-level {where!r}"
-            # Looking for near matches takes time for each.
-            + (near(name.text, names) if i < MOST_HINTS else ""),
-        )
-        for i, name in enumerate(unknown)
-    ]
-
-
-def _mappings(parent: Mapping, key: str, path: Path) -> Iterator[tuple[Mapping, Path]]:
-    children = parent.get(key)
-    if isinstance(children, Sequence):
-        for i, child in enumerate(children.items):
-            if isinstance(child, Mapping):
-                yield child, (*path, key, i)
-
-
-def _name(tree: Mapping, key: str, path: Path) -> _Name | None:
-    value: Tree | None = tree.get(key)
-    if isinstance(value, Scalar) and isinstance(value.value, str):
-        return _Name(value.value, value.mark, (*path, key))
-    return None
-
-
-def _names(parent: Mapping, key: str, path: Path) -> list[_Name]:
-    found = (_name(child, "name", at) for child, at in _mappings(parent, key, path))
-    return [name for name in found if name]

@@ -12,6 +12,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.documents import changed, places
 from trellis.errors import CloudError
 from trellis.http.message import Answer
 from trellis.model.node import Home, Resource, ResourceKind
@@ -158,35 +159,6 @@ odd = (
         ]
     )
 )  # fmt: skip
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to everything in a document, itself included."""
-    found = [path]
-    if isinstance(tree, dict):
-        for key in tree:
-            found += places(tree[key], (*path, key))
-    elif isinstance(tree, list):
-        for index, item in enumerate(tree):
-            found += places(item, (*path, index))
-    return found
-
-
-def changed(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """The document with something else at a place; `...` takes away what is there."""
-    if not path:
-        return None if value is ... else value
-    copy = json.loads(json.dumps(tree))
-    inner = copy
-    for step in path[:-1]:
-        inner = inner[step]
-    if value is not ...:
-        inner[path[-1]] = value
-    elif isinstance(inner, dict):
-        del inner[path[-1]]
-    else:
-        inner.pop(path[-1])
-    return copy
 
 
 @st.composite

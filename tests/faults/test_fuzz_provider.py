@@ -3,7 +3,6 @@
 A recorded answer is spoilt at one place, and the provider asked for all it is ever asked.
 """
 
-import copy
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.documents import changed, places
 from tests.providers.canned import (
     SAMPLES,
     SERVER,
@@ -65,29 +65,6 @@ values = (
 )
 
 
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner: list[tuple[Any, Any]] = []
-    if isinstance(tree, dict):
-        inner = list(tree.items())
-    elif isinstance(tree, list):
-        inner = list(enumerate(tree))
-    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
-
-
-def spoilt(tree: Any, path: tuple[Any, ...], value: Any, *, missing: bool) -> Any:
-    if not path:
-        return value
-    tree = copy.deepcopy(tree)
-    inside = tree
-    for key in path[:-1]:
-        inside = inside[key]
-    if missing:
-        del inside[path[-1]]
-    else:
-        inside[path[-1]] = value
-    return tree
-
-
 @st.composite
 def replies(draw: st.DrawFn) -> dict[str, Any]:
     """The recorded answers, one of them with a fault."""
@@ -95,7 +72,8 @@ def replies(draw: st.DrawFn) -> dict[str, Any]:
     reply = REPLIES[name]
     status, body = reply if isinstance(reply, tuple) else (200, reply)
     path = draw(st.sampled_from(places(body)))
-    body = spoilt(body, path, draw(values), missing=draw(st.booleans()) and bool(path))
+    missing = draw(st.booleans()) and bool(path)
+    body = changed(body, path, ... if missing else draw(values))
     return {**REPLIES, name: (status, body)}
 
 

@@ -17,6 +17,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.documents import changed, places
 from tests.openstack.fake_identity import CATALOG, a_config, running
 from trellis.errors import CloudError
 from trellis.http import Answer, Call, Headers, Road
@@ -172,30 +173,13 @@ def good_token() -> dict[str, Any]:
     }
 
 
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    found = [path] if path else []
-    for key, value in inner:
-        deeper = isinstance(value, dict | list)
-        found += places(value, (*path, key)) if deeper else [(*path, key)]
-    return found
-
-
-PLACES = places(good_token())
-
-
-def spoilt(path: tuple[Any, ...], instead: Any) -> dict[str, Any]:
-    token = good_token()
-    *way, last = path
-    inside: Any = token
-    for key in way:
-        inside = inside[key]
-    inside[last] = instead
-    return token
+PLACES = [place for place in places(good_token()) if place]
 
 
 tokens = st.builds(
-    lambda path, instead: encoded({"token": spoilt(path, instead)}), st.sampled_from(PLACES), trees
+    lambda path, instead: encoded({"token": changed(good_token(), path, instead)}),
+    st.sampled_from(PLACES),
+    trees,
 )
 
 

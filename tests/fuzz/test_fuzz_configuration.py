@@ -3,13 +3,13 @@
 import re
 import string
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.documents import changed, places
 from trellis.config import parse
 from trellis.errors import ConfigError
 from trellis.plugin_host import PluginHost, built_in_plugins
@@ -73,25 +73,6 @@ values = st.recursive(
     ),
     max_leaves=6,
 )
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a document."""
-    found = [path]
-    items = tree.items() if isinstance(tree, dict) else ()
-    for key, value in enumerate(tree) if isinstance(tree, list) else items:
-        found += places(value, (*path, key))
-    return found
-
-
-def changed(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A document with another value at this place."""
-    if not path:
-        return value
-    key, *rest = path
-    copy = dict(tree) if isinstance(tree, dict) else list(tree)
-    copy[key] = changed(tree[key], tuple(rest), value)
-    return copy
 
 
 @st.composite

@@ -8,6 +8,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.documents import changed, places
 from tests.nodepool.example import BUILDER, LAUNCHER, loaded
 from trellis.errors import ConfigError
 from trellis.nodepool import check_together, compare, convert, read_nodepool, read_secure, sites
@@ -30,25 +31,6 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a document."""
-    found = [path]
-    items = tree.items() if isinstance(tree, dict) else ()
-    for key, value in enumerate(tree) if isinstance(tree, list) else items:
-        found += places(value, (*path, key))
-    return found
-
-
-def changed(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A document with another value at this place."""
-    if not path:
-        return value
-    key, *rest = path
-    copy = dict(tree) if isinstance(tree, dict) else list(tree)
-    copy[key] = changed(tree[key], tuple(rest), value)
-    return copy
 
 
 def judged(error: ConfigError) -> None:

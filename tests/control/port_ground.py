@@ -148,6 +148,7 @@ class Ground:
             lease_ttl_s=600,
             max_lease_age_s=86400.0,
             max_hold_age_s=self._max_hold_age_s,
+            alarm_age_s=3600.0,
             tenants={},
             label_limits={},
         )

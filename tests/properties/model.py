@@ -110,7 +110,7 @@ class World:
         policy = Policy(
             labels={}, offered={}, hashes={}, min_ready=spec.min_ready, max_ready_age_s={},
             starve_after_s=600.0, launches_per_minute=spec.budget, lease_ttl_s=3600,
-            max_lease_age_s=86400.0, max_hold_age_s=0.0, tenants=spec.tenants,
+            max_lease_age_s=86400.0, max_hold_age_s=0.0, alarm_age_s=3600.0, tenants=spec.tenants,
             label_limits=spec.label_limits,
         )  # fmt: skip
         ids = iter(range(10**9))

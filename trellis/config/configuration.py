@@ -115,6 +115,8 @@ class Configuration:
         lease_ttl: how long a lease lasts without being renewed, if its request does not say.
         max_lease_age: how long a lease can last at most, however often it is renewed.
         max_hold_age: held nodes are deleted when older than this; 0 keeps them.
+        alarm_age: a request not served, or a node that does not move on, for longer than this is
+            told as overdue; 0 tells of none.
         history_age: how long what is gone can still be explained.
         disabled_plugins: plugins that are not loaded; ``TRELLIS_DISABLED_PLUGINS`` adds to it.
     """
@@ -137,6 +139,7 @@ class Configuration:
     lease_ttl: Seconds = attrs.field(default=Seconds(_HOUR), validator=at_least(60))
     max_lease_age: Seconds = attrs.field(default=Seconds(_DAY), validator=at_least(60))
     max_hold_age: Seconds = attrs.field(default=Seconds(0), validator=at_least(0))
+    alarm_age: Seconds = attrs.field(default=Seconds(_HOUR), validator=at_least(0))
     history_age: Seconds = attrs.field(default=Seconds(7 * _DAY), validator=at_least(_HOUR))
     disabled_plugins: tuple[str, ...] = ()
 

@@ -182,6 +182,13 @@ class Board(Protocol):
         """
         ...
 
+    def overdue(self) -> Mapping[str, int]:
+        """How many requests and nodes were older than ``alarm-age`` at the last look.
+
+        By kind: ``request`` or ``node``. It is looked for each minute.
+        """
+        ...
+
     def request_counts(self) -> Mapping[RequestState, int]:
         """How many requests there are by state, the history left out."""
         ...

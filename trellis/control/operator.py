@@ -22,6 +22,7 @@ from trellis.control.fleet import Fleet
 from trellis.control.images.board import ImageBoard
 from trellis.control.limits_status import quota_status, tenant_statuses
 from trellis.control.measures import Measures
+from trellis.control.overdue import Overseer
 from trellis.control.overview import counted, slowest, waiting_longest
 from trellis.control.policy import InForce, LabelPolicy
 from trellis.control.provider import RunningProvider
@@ -80,6 +81,7 @@ class Operator:
         everywhere: Everywhere,
         images: ImageBoard,
         notices: dict[str, str],
+        overseer: Overseer,
         asks: AskIndex,
         demand: DemandSources,
     ) -> None:
@@ -88,7 +90,8 @@ class Operator:
         self._measures, self._estimates = measures, estimates
         self._everywhere, self.images = everywhere, images
         self._started_at = world.wall()
-        self.notices, self._asks, self._demand = notices, asks, demand
+        self.notices, self._overseer = notices, overseer
+        self._asks, self._demand = asks, demand
 
     # -------------------------------------------------------------------- nodes, requests
 
@@ -191,6 +194,10 @@ class Operator:
         return await find_requests(
             word, most, fleet=self._fleet, store=self._store, asks=self._asks
         )
+
+    def overdue(self) -> Mapping[str, int]:
+        """See `Board.overdue`."""
+        return self._overseer.counts()
 
     def request_counts(self) -> Mapping[RequestState, int]:
         """See `Board.request_counts`."""

@@ -92,6 +92,7 @@ class Policy:
     lease_ttl_s: int
     max_lease_age_s: float
     max_hold_age_s: float
+    alarm_age_s: float
     tenants: Mapping[str, TenantPolicy]
     label_limits: Mapping[str, int]
     images: ImagePolicy = attrs.field(factory=ImagePolicy)
@@ -124,6 +125,7 @@ class Policy:
             lease_ttl_s=round(configuration.lease_ttl),
             max_lease_age_s=configuration.max_lease_age,
             max_hold_age_s=configuration.max_hold_age,
+            alarm_age_s=configuration.alarm_age,
             tenants={
                 tenant.name: TenantPolicy(
                     name=tenant.name,

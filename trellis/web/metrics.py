@@ -40,6 +40,11 @@ class _Collected(Collector):
             "Requests by state.",
             [({"state": state.value}, n) for state, n in board.request_counts().items()],
         )
+        yield _gauge(
+            "trellis_overdue",
+            "Requests not served and nodes that do not move on, for longer than alarm-age.",
+            [({"kind": kind}, n) for kind, n in board.overdue().items()],
+        )
         tasks = trio.lowlevel.current_statistics().tasks_living
         yield _gauge(
             "trellis_tasks", "Tasks that live: a number that only grows is a bug.", [({}, tasks)]

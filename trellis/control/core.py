@@ -32,6 +32,7 @@ from trellis.control.lineage import open_lineage
 from trellis.control.measures import Measures
 from trellis.control.nudge import Nudge
 from trellis.control.operator import Operator
+from trellis.control.overdue import Overseer
 from trellis.control.policy import InForce, Policy
 from trellis.control.port import Port
 from trellis.control.roster import Accounts as RosterAccounts
@@ -218,6 +219,7 @@ async def run_core(
             providers=roster.running,
         )
         notices: dict[str, str] = {}
+        overseer = Overseer(fleet, in_force, world.wall, lambda: scheduling.waits, notices)
         demand = DemandSources(
             configuration.demand_sources,
             ground=SourceGround(
@@ -244,6 +246,7 @@ async def run_core(
                 estimates=estimates,
                 everywhere=roster.everywhere,
                 notices=notices,
+                overseer=overseer,
                 asks=asks,
                 demand=demand,
                 images=image_operator(

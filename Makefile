@@ -74,10 +74,18 @@ test-dib: $(READY) ## the same with a real diskimage-builder: ten minutes, and r
 		-r requirements/images.txt
 	$(BIN)/python -m pytest -q -m dib tests/image $(ARGS)
 
-test-zuul: $(READY) ## a real ZooKeeper, and Zuul's own classes; wants Java and zookeeper
+test-zuul: $(READY) ## a real ZooKeeper, Zuul's own classes, a real Nodepool; wants Java and zookeeper
 	@test -x .venv-zuul/bin/python || $(BIN)/python -m venv .venv-zuul
 	.venv-zuul/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps -r requirements/zuul.txt
+	@test -x .venv-ansible/11/bin/python || $(BIN)/python -m venv .venv-ansible/11
+	.venv-ansible/11/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps -r requirements/zuul-ansible.txt
+	@# An executor starts only if every version is there that it knows; no job here asks for 9.
+	@ln -sfn 11 .venv-ansible/9
+	@test -x .venv-nodepool/bin/python || $(BIN)/python -m venv .venv-nodepool
+	.venv-nodepool/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps -r requirements/nodepool.txt
 	$(BIN)/python -m pytest -q -m zuul tests/zookeeper tests/zuul $(ARGS)
 
 test-browser: $(READY) ## the status page in a real Chromium

@@ -128,6 +128,8 @@ def _provider() -> Iterator[str]:
 def _builder() -> Iterator[str]:
     yield f"\n## Image builder\n\n{_text(inspect.getdoc(image.ImageBuilder) or '')}"
     yield from _methods(image.ImageBuilder)
+    yield _class(image.SizedBuilder)
+    yield from _methods(image.SizedBuilder, level=4)
     yield _class(image.BuildOrder)
     yield _class(image.BuildWatch)
     yield from _methods(image.BuildWatch, level=4)

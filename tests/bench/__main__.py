@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from tests.bench.child import BrokenRunError
 from tests.bench.goals import Measured, measured, shown
 from tests.bench.machine import machine_facts
 from tests.bench.outcome import Outcome
-from tests.bench.running import leaves, say, until_signal, unused
+from tests.bench.running import leaves, run_folder, say, until_signal, unused
 
 _WIDTH: Final = 110
 _BUSY_CORES: Final = 0.15
@@ -36,14 +35,18 @@ def main(words: list[str] | None = None) -> int:
         short = " a short form of" if options.short and unknown[0] in WHOLE else ""
         say(f"There is no{short} {unknown[0]!r}; there is {', '.join(known)}.")
         return 2
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="trellis-bench-"))
-    folder = folder.resolve()
-    say(f"Logs and stores are in {folder}")
+    with run_folder(options.folder, "trellis-bench-") as folder:
+        say(f"Logs and stores are in {folder.path}")
+        status = _measure(options, {name: known[name] for name in names}, folder.path)
+        folder.well = status == 0
+    return status
+
+
+def _measure(options: argparse.Namespace, chosen: dict[str, Workload], folder: Path) -> int:
     facts = machine_facts()
     if facts["load_before"][0] > facts["cores"] / 4:
         load = facts["load_before"][0]
         say(f"The machine is busy already (load {load:.1f}): times may be too long.")
-    chosen = {name: known[name] for name in names}
     outcomes = trio.run(_interruptible, chosen, folder, options.repeat)
     judged = not options.short
     figures = {name: _medians(runs) for name, runs in outcomes.items()}
@@ -68,7 +71,7 @@ def main(words: list[str] | None = None) -> int:
         say(f"BROKEN: {name}: {fault}")
     if broken:
         say(f"Its figures mean nothing; the logs are below {folder}")
-    missing = len(outcomes) < len(names)
+    missing = len(outcomes) < len(chosen)
     return 1 if broken or missing else 0
 
 

@@ -53,7 +53,7 @@ WHOLE: Final[dict[str, Workload]] = {
     "plugins": Plugins(),
     "uploads": Uploads(),
     "zuul-50": Zuul(in_flight=50, ramp_s=25.0, seconds=90.0),
-    "zuul-sustained": Zuul(cloud=_FAST, in_flight=150, ramp_s=5.0, seconds=40.0),
+    "zuul-sustained": Zuul(cloud=_FAST, in_flight=150, ramp_s=5.0, seconds=40.0, counting=False),
 }
 """As the figures to reach are meant."""
 
@@ -81,6 +81,6 @@ SHORT: Final[dict[str, Workload]] = {
     "plugins": Plugins(in_flight=10, rounds=3),
     "uploads": Uploads(mib=256),
     "zuul-50": Zuul(cloud=_BRISK, in_flight=20, ramp_s=3.0, seconds=10.0),
-    "zuul-sustained": Zuul(cloud=_FAST, in_flight=40, ramp_s=2.0, seconds=8.0),
+    "zuul-sustained": Zuul(cloud=_FAST, in_flight=40, ramp_s=2.0, seconds=8.0, counting=False),
 }
 """The same, small: does it all still work? Its figures are not those of the table."""

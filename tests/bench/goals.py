@@ -309,6 +309,15 @@ ROWS: Final = (
         )
         for who, whose, most in (("trellis", "Trellis", 12.0), ("zuul", "Zuul", None))
     ),
+    *(
+        Row(
+            workload="zuul-50",
+            figure=f"reads_{who}",
+            what=f"ZooKeeper reads of {whose} per node life",
+            unit="",
+        )
+        for who, whose in (("trellis", "Trellis"), ("zuul", "Zuul"))
+    ),
     Row(
         workload="zuul-sustained",
         figure="lives_per_s",
@@ -323,7 +332,21 @@ ROWS: Final = (
             what=f"{who}, sustained through ZooKeeper",
             unit="cores",
         )
-        for who in ("daemon", "clouds", "bench", "others")
+        for who in ("daemon", "zookeeper", "clouds", "bench", "others")
+    ),
+    *(
+        Row(
+            workload="zuul-sustained",
+            figure=f"{who}_cpu_ms",
+            what=f"CPU per node life through ZooKeeper, {whose}",
+            unit="ms",
+        )
+        for who, whose in (
+            ("daemon", "daemon"),
+            ("zookeeper", "ZooKeeper"),
+            ("clouds", "simulated clouds"),
+            ("bench", "bench, as Zuul"),
+        )
     ),
 )  # fmt: skip
 

@@ -27,6 +27,7 @@ class ZuulRequestors:
         lives: those that were served and let go, in the order of that.
         refused: requests that failed.
         writes: how many znodes were made, written or deleted for these lives, on our side.
+        reads: how many calls only read.
     """
 
     scheduler: Session
@@ -35,6 +36,7 @@ class ZuulRequestors:
     lives: list[Life] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     writes: int = 0
+    reads: int = 0
     _answers: dict[str, trio.Event] = attrs.field(factory=dict)
     _stop: bool = False
 
@@ -121,6 +123,7 @@ class ZuulRequestors:
     async def _answer(self, path: str) -> dict[str, Any]:
         while True:
             self._answers[path] = trio.Event()
+            self.reads += 1
             document: dict[str, Any] = json.loads((await self.scheduler.get(path))[0])
             if document["state"] in _ANSWERS:
                 del self._answers[path]
@@ -145,6 +148,7 @@ class ZuulRequestors:
         life.released = time.monotonic()
         await self.executor.write(path, _as(node, "used"), version=stat.version)
         await lock.release()
+        self.reads += 2  # the node, and who is in the folder of its lock
         self.writes += 6  # folder and contender of the lock, request, two states, contender
 
 

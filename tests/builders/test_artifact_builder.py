@@ -15,6 +15,7 @@ from tests.builders.workshop import Heard, an_order, assert_nothing_left
 from tests.http.scripted import Scripted
 from trellis.builders.artifact import ArtifactBuilder, ArtifactConfig
 from trellis.errors import BuildError
+from trellis.spi.image import SizedBuilder
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 QEMU_IMG = shutil.which("qemu-img", path=PATH)
@@ -105,6 +106,62 @@ class TestFetching:
             nursery.start_soon(builder.build, an_order(tmp_path, "raw"), Heard())
 
         assert_nothing_left(an_order(tmp_path))
+
+
+class TestRoom:
+    async def room(self, folder, name, content, *formats, **changes):
+        path = folder / name
+        path.write_bytes(content)
+        builder = a_builder(f"file://{path}", content, **changes)
+        assert isinstance(builder, SizedBuilder)
+        told = await builder.room(an_order(folder, *(formats or ("raw",))))
+        assert_nothing_left(an_order(folder))
+        return told
+
+    async def test_local_file_needs_its_own_size_and_little_more(self, tmp_path):
+        told = await self.room(tmp_path, "x.raw", RAW)
+
+        assert len(RAW) < told < len(RAW) + (32 << 20)
+
+    async def test_each_format_that_is_made_of_it_needs_as_much(self, tmp_path):
+        one = await self.room(tmp_path, "x.raw", RAW)
+        two = await self.room(tmp_path, "x.raw", RAW, "raw", "qcow2")
+
+        assert len(RAW) <= two - one <= 1.1 * len(RAW)
+
+    async def test_what_is_packed_or_grows_is_not_told(self, tmp_path):
+        packed = await self.room(tmp_path, "x.raw", gzip.compress(RAW))
+        grows = await self.room(tmp_path, "x.qcow2", RAW, "raw", "qcow2")
+
+        assert (packed, grows) == (None, None)
+
+    async def test_nothing_is_told_of_what_is_not_there_or_has_no_format(self, tmp_path):
+        gone = a_builder(f"file://{tmp_path}/no.raw", RAW)
+        nameless = await self.room(tmp_path, "nameless", RAW)
+
+        assert (await gone.room(an_order(tmp_path, "raw")), nameless) == (None, None)
+
+    @pytest.mark.parametrize(
+        ("url", "status", "told"),
+        [
+            ("https://ci.test/debian.raw", 200, True),
+            ("https://ci.test/debian.raw", 404, False),
+            ("https://ci.test/debian.raw.xz", 200, False),
+        ],
+        ids=["said", "not_there", "packed"],
+    )
+    async def test_server_is_asked_for_the_size(self, tmp_path, url, status, told):
+        async def answer(request):
+            await trio.lowlevel.checkpoint()
+            assert "HEAD" == request.method
+            return httpx.Response(status, headers={"content-length": str(5 << 30)})
+
+        builder = a_builder(url, RAW, Scripted(answer), source_format="raw")
+
+        found = await builder.room(an_order(tmp_path, "raw"))
+
+        assert ((found or 0) >= 5 << 30) == told
+        assert (found is None) != told
 
 
 class TestUnpacking:

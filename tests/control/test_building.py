@@ -9,11 +9,15 @@ from typing import ClassVar
 
 import pytest
 import trio
+import trio.testing
 
 from tests.builders.workshop import MAKE_FILES, TAKE_ARGUMENTS
 from tests.control.build_stage import GOOD, a_stage
+from trellis.builders.checksums import artifact_of
 from trellis.builders.sessions import MARK, members, process_row
+from trellis.control.images import building
 from trellis.control.images.build_records import back_off_s
+from trellis.control.images.building import LEAST_FREE
 from trellis.errors import BuildError, RefusedError
 from trellis.model.image import Artifact, Build, BuildState, ImageRecord
 from trellis.model.records import Change
@@ -37,6 +41,26 @@ class PlayedBuilder:
 
     def secrets(self):
         return ()
+
+
+class KnowingBuilder(PlayedBuilder):
+    """Says what it is told to of the room it needs; ``...`` has it never answer."""
+
+    def __init__(self, says, config):
+        super().__init__(config)
+        self.says = says
+
+    async def room(self, _order):
+        if self.says is ...:
+            await trio.sleep_forever()
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+    async def build(self, order, watch):
+        path = order.base.with_name(f"{order.base.name}.qcow2")
+        path.write_bytes(b"an image")
+        return (await artifact_of(path, "qcow2"),)
 
 
 @pytest.fixture
@@ -271,6 +295,51 @@ class TestRoom:
         monkeypatch.setattr(stage.building._ground, "free", free)
         assert "MiB free" in (await stage.built("debian-12")).fault
 
+    async def test_builder_that_can_tell_needs_what_it_says_and_no_more(self, stage, monkeypatch):
+        """2 GiB are the guess where nobody knows; an image of 3 MiB needs no such room."""
+        stage.building._least_free = LEAST_FREE
+        says = 3 << 20
+        stage.image("debian-12", maker=lambda config: KnowingBuilder(says, config))
+        free_bytes = 3 << 20
+
+        async def free(_folder):
+            return free_bytes
+
+        monkeypatch.setattr(stage.building._ground, "free", free)
+        assert BuildState.READY is (await stage.built("debian-12")).state
+        free_bytes -= 1
+        assert "2 MiB free, and this build needs 3 MiB." in (await stage.built("debian-12")).fault
+        says = None
+        assert "a build may need 2048 MiB" in (await stage.built("debian-12")).fault
+
+    async def test_what_a_person_says_of_the_room_counts_more(self, stage, monkeypatch):
+        stage.building._least_free = LEAST_FREE
+        stage.image(
+            "debian-12", maker=lambda config: KnowingBuilder(2**50, config), build_room_mib=3
+        )
+        free_bytes = (3 << 20) - 1
+
+        async def free(_folder):
+            return free_bytes
+
+        monkeypatch.setattr(stage.building._ground, "free", free)
+        fault = (await stage.built("debian-12")).fault
+        assert "2 MiB free, and 3 MiB have to be (build-room-mib)." in fault
+        free_bytes += 1
+        assert BuildState.READY is (await stage.built("debian-12")).state
+
+    async def test_builder_that_crashes_or_hangs_when_asked_for_room(self, stage, monkeypatch):
+        """A crash is its bug and fails the build; one that does not answer is not waited for."""
+        monkeypatch.setattr(building, "ROOM_S", 0.05)
+        says = ValueError("no room")
+        stage.image("debian-12", maker=lambda config: KnowingBuilder(says, config))
+
+        assert "has a bug: ValueError: no room" in (await stage.built("debian-12")).fault
+        says = BuildError("there is no such file")
+        assert "there is no such file" in (await stage.built("debian-12")).fault
+        says = ...
+        assert BuildState.READY is (await stage.built("debian-12")).state
+
     async def test_disk_full_in_the_middle_is_told_and_nothing_is_left(self, stage):
         script = (
             TAKE_ARGUMENTS
@@ -502,6 +571,18 @@ class TestDeleting:
         stage.building._nudge()
         await eventually(lambda: stage.store.get(Build, build.id) is None)
 
+    async def test_files_that_are_read_stay_until_that_has_ended(self, stage):
+        stage.image("debian-12")
+        build = await stage.built("debian-12")
+        with stage.book.reading(build.id, "qcow2"):
+            await stage.store.commit([Change(build, build.became(BuildState.DELETING, NOW))])
+            await trio.testing.wait_all_tasks_blocked()
+            assert f"{build.id}.qcow2" in stage.files()
+
+        await stage.until(build)
+
+        assert [] == stage.files()
+
     async def test_some_formats_go_and_the_build_stays(self, stage):
         stage.image("debian-12")
         build = await stage.built("debian-12", "qcow2", "raw")
@@ -526,6 +607,21 @@ class TestTidying:
         kept = [f"debian-12-{number:010d}.log" for number in (1, 2, 6, 7, 8)]
         assert [*kept, "debian-12-x-0000000001.log"] == logs
         assert all(Path(build.log).exists() for build in builds)
+
+    async def test_logs_of_an_image_that_is_configured_no_longer_go_with_its_builds(self, stage):
+        """The log of a build that is still on record stays as long as that."""
+        stage.image("debian-11")
+        build = await stage.built("debian-11")
+        (stage.images / f"debian-11-{2:010d}.log").write_text("of a build that is gone")
+        (stage.images / f"never-ours-{1:010d}.log").write_text("another's")
+        stage.policy(configs={})
+
+        await stage.building._tidy()
+
+        logs = sorted(path.name for path in stage.images.glob("*.log"))
+        assert [f"{build.id}.log", f"never-ours-{1:010d}.log"] == logs
+        await stage.store.commit([Change(build, build.became(BuildState.DELETING, NOW))])
+        await eventually(lambda: not Path(build.log).exists())
 
     async def test_files_of_nobody_are_told_and_ours_go_when_they_are_a_day_old(self, stage):
         day_old = time.time() - 86_500

@@ -559,6 +559,28 @@ async def test_hook_is_given_provider_image_and_file(tmp_path):
     assert told.read_text() == "alpha image-1 /images/one.qcow2\n"
 
 
+async def test_file_is_there_until_the_hook_has_ended(tmp_path):
+    """It is on the list of what is read, from begin of the upload to end of the hook."""
+    stage = UploadStage()
+    go_on, began = tmp_path / "go-on", tmp_path / "began"
+    waits = f"sh -c 'touch {began}; until [ -e {go_on} ]; do sleep 0.05; done' --"
+    stage.image = attrs.evolve(stage.image, post_upload_hook=waits)
+    stage.images.takes_s = stage.images.saves_s = 0.0
+    stage.source = ScriptedSource(PIECE)
+    released = []
+    async with stage.process() as process:
+        process.book.on_released.append(lambda: released.append(process.book.read()))
+        upload = await process.until(await process.begin(), READY, within_s=20)
+        await eventually(began.exists, within_s=30)
+        held = frozenset({(upload.build_id, upload.artifact.format)})
+        assert (held, []) == (process.book.read(), released)
+
+        go_on.touch()
+        await eventually(lambda: released, within_s=30)
+
+    assert [frozenset()] == released
+
+
 async def test_image_that_is_configured_no_longer_is_remembered_with_its_failures(autojump_clock):
     """An upload under way ends as any other."""
     stage = UploadStage()

@@ -9,11 +9,12 @@ import trio
 from tests.daemon.stage import MINUTE, Stage, refused
 from trellis.control.provider import RunningProvider
 from trellis.errors import AlreadyDoneError, RefusedError
-from trellis.model.node import NodeState
+from trellis.model.node import NodeState, ResourceKind
 from trellis.model.quota import Resources
 from trellis.model.request import Ask, RequestState
 from trellis.model.status import Health
 from trellis.providers.rows import server_tag
+from trellis.sim.cloud import CloudSpec, floating_networks
 from trellis.spi.demand import ForeignServer
 from trellis.spi.provider import Tag
 from trellis.store.simulated import SimulatedLog
@@ -131,6 +132,52 @@ async def test_released_it_is_deleted(stage, autojump_clock):
         await stage.gone(node.id)
         assert core.port.asked_by("zuul") == ()
     assert stage.alpha.servers() == ()
+
+
+async def test_floating_ips_that_lead_to_it_are_deleted_with_it(tmp_path, autojump_clock):
+    """As the other launcher does; one that leads elsewhere is none of ours."""
+    stage = Stage(tmp_path, alpha=CloudSpec(name="alpha", networks=floating_networks()))
+    async with stage.running():
+        await stage.served(await stage.ask("alpha"))
+    mark(stage)
+    stage.log = SimulatedLog(Random(9))
+    region, _server = stage.alpha._known(stage.alpha.servers()[0].id)
+    network = region.servers.network
+    (leading,) = network.floating_ips.values()
+    leading.description = "made by another launcher"
+    other = network.create_floating_ip(leading.net, None, who=leading.who)
+    async with stage.running() as core:
+        await stage.becomes(Health.AVAILABLE)
+        node = await core.port.adopt(ASK, foreign(stage))
+        kinds = [(one.kind, one.external_id) for one in node.resources]
+        assert (ResourceKind.FLOATING_IP, leading.id) in kinds
+        assert 2 == len(kinds)
+
+        await core.port.release_nodes([node.id], why="it is used")
+
+        await stage.gone(node.id)
+    assert [other.id] == list(network.floating_ips)
+
+
+async def test_servers_of_another_launcher_are_found_by_name_and_metadata(stage, autojump_clock):
+    """Without those that a Trellis has tagged, and those that say something else."""
+    name = stage.alpha.servers()[0].name
+    marks = {"nodepool_node_id": "7", "nodepool_provider_name": "alpha"}
+    mark(stage, **marks, groups="alpha")
+    async with stage.running() as core:
+        await stage.becomes(Health.AVAILABLE)
+        search = core.port.foreign_servers
+        (server,) = stage.alpha.servers()
+        assert (server.id,) == await search("alpha", name=name, metadata=marks)
+        assert () == await search("alpha", name=name, metadata=marks | {"groups": "beta"})
+        assert () == await search("alpha", name="np7", metadata=marks)
+        mark(stage, **marks, **server_tag(Tag(deployment="other", node_id="0000000004")))
+        assert () == await search("alpha", name=name, metadata=marks)
+        with pytest.raises(RefusedError, match="there is no provider 'gamma'"):
+            await search("gamma", name=name, metadata=marks)
+        stage.meddle = refused("/servers/detail")
+        with pytest.raises(RefusedError, match="alpha cannot tell of servers called"):
+            await search("alpha", name=name, metadata=marks)
 
 
 async def test_one_that_is_gone_is_no_ones(stage, autojump_clock):

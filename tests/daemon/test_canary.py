@@ -146,6 +146,53 @@ async def test_an_only_image_that_fails_stops_serving_and_is_tried_again(stage, 
         await stage.served(request_id, within_s=HOUR)
 
 
+async def test_a_bad_first_image_costs_no_more_than_its_canary_nodes(stage, autojump_clock):
+    """Sixty requests at once: five launches, then one each ten minutes, and all are told why."""
+    stage.failing = {("alpha", 1)}
+    await stage.recorded(("alpha", 1, NEW))
+    async with stage.running() as core:
+        await stage.becomes(Health.AVAILABLE)
+        asked = [await stage.ask("alpha") for _ in range(60)]
+        await trio.sleep(1.0)
+        words = (await core.port.explain_request(asked[-1])).words
+        assert "it is not known yet whether build debian-0000000001 boots" in words
+        await trio.sleep(9 * MINUTE)
+        words = (await core.port.explain_request(asked[-1])).words
+        assert "its only image fails: 5 of 5 launches" in words
+        assert 5 == len(stage.booted)
+        await trio.sleep(HOUR)
+        assert len(stage.booted) <= 5 + 7, "a probe each ten minutes"
+
+
+async def test_a_good_first_image_serves_all_once_one_node_is_ready(stage, autojump_clock):
+    """The first few show that it boots; the others wait no longer than that takes."""
+    await stage.recorded(("alpha", 1, NEW))
+    async with stage.running():
+        await stage.becomes(Health.AVAILABLE)
+        began = trio.current_time()
+        asked = [await stage.ask("alpha") for _ in range(40)]
+        await trio.sleep(5.0)
+        assert 5 == len(stage.booted)
+        for request_id in asked:
+            await stage.served(request_id, within_s=MINUTE)
+
+        assert 40 == len(stage.booted)
+        assert trio.current_time() - began < 40.0, "two boots of 11 s, one after the other"
+        assert GOOD is stage.upload(1).standing
+
+
+async def test_a_set_of_more_nodes_than_canary_nodes_is_launched_whole(stage, autojump_clock):
+    """Atomic requests hold: two sets of eight, of which the second waits for the first."""
+    await stage.recorded(("alpha", 1, NEW))
+    async with stage.running():
+        await stage.becomes(Health.AVAILABLE)
+        asked = [await stage.ask("alpha", labels=("small",) * 8) for _ in range(2)]
+        await trio.sleep(5.0)
+        assert 8 == len(stage.booted)
+        for request_id in asked:
+            await stage.served(request_id, within_s=MINUTE)
+
+
 async def test_a_rollback_holds_until_it_is_unpinned(tmp_path, autojump_clock):
     """Its idle nodes are replaced, its leased one stays, and the other provider goes on."""
     text = CONFIGURATION.replace("{name: small}", "{name: small, min-ready: 4}")

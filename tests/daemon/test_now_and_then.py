@@ -1,4 +1,4 @@
-"""A cloud that now and then finds no host for a launch is used nearly as one that always does (P7)."""
+"""A cloud that now and then finds no host is used nearly as well as one that always does (P7)."""
 
 import pytest
 import trio

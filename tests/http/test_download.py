@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.http.scripted import Scripted
-from trellis.http.download import DownloadError, checked, download, shown
+from trellis.http.download import DownloadError, checked, download, shown, size_of
 
 URL = "https://images.test/debian-12.qcow2"
 
@@ -172,3 +172,33 @@ def test_only_https_and_loopback_are_fetched(url):
 @pytest.mark.parametrize("url", [URL, "http://127.0.0.1:8080/x", "http://[::1]/x"])
 def test_what_is_fetched(url):
     assert checked(url).hostname
+
+
+async def asked(answers):
+    transport = serving(answers)
+    size = await size_of(URL, lambda _settings: transport)
+    assert {"HEAD"} == {request.method for request in transport.requests}
+    return size
+
+
+class TestSize:
+    async def test_server_tells_the_size_and_nothing_is_fetched(self):
+        assert 7 == await asked({URL: httpx.Response(200, headers={"content-length": "7"})})
+
+    async def test_it_is_that_of_where_the_file_has_moved_to(self):
+        there = "https://mirror.test/debian-12.qcow2"
+        answer = httpx.Response(200, headers={"content-length": "7"})
+
+        assert 7 == await asked({URL: moved(there), there: answer})
+
+    @pytest.mark.parametrize(
+        "answer",
+        [httpx.Response(200), httpx.Response(403, headers={"content-length": "7"})],
+        ids=["no_length", "refused"],
+    )
+    async def test_server_that_does_not_say_is_believed_nothing(self, answer):
+        assert await asked({URL: answer}) is None
+
+    async def test_move_to_plain_http_is_not_followed(self):
+        with pytest.raises(DownloadError, match="plain http"):
+            await asked({URL: moved("http://images.test/debian-12.qcow2")})

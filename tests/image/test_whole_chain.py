@@ -13,7 +13,7 @@ from tests.ssh.place import PATIENCE_S
 BOOT_S = 120
 MINI = {
     "elements": "[debian-minimal, vm]", "release": "bookworm", "build_command": CREATE,
-    "username": "root",
+    "username": "root", "build_room_mib": 256,
     "env_vars": "{MINI_LINES: '50', SOME_PASSWORD: swordfish-7, ELEMENTS_PATH: swordfish-7}",
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ class ImageWorld:
         configs: by name.
         places: providers, by name.
         in_use: uploads that servers were made from.
+        read: builds and formats whose files are read.
         done: all decisions carried out so far.
     """
 
@@ -54,6 +55,7 @@ class ImageWorld:
         self.builds = {}
         self.uploads = {}
         self.in_use = set()
+        self.read = set()
         self.slots, self.hurried, self.logs_kept = slots, True, 7
         names = frozenset(self.configs)
         self.places = {
@@ -74,6 +76,7 @@ class ImageWorld:
             images={name: self._view(name) for name in sorted(names)},
             providers=dict(self.places),
             in_use=frozenset(self.in_use),
+            read=frozenset(self.read),
             slots_left=self.slots - building,
             hurried=self.hurried,
             logs_kept=self.logs_kept,

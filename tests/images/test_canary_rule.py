@@ -15,6 +15,7 @@ from trellis.images.canary import (
     Rule,
     Step,
     chance_of,
+    first_is_full,
     judge,
     only_one_fails,
 )
@@ -218,6 +219,26 @@ class TestTheOnlyOne:
     def test_serves_again_once_probes_work(self):
         assert only_one_fails(a_trial(0, 10), RULE)
         assert "" == only_one_fails(a_trial(2, 10), RULE)
+
+    def test_until_one_became_ready_no_more_are_begun_than_would_have_it_stop(self):
+        assert not first_is_full(None, RULE, 4)
+        assert first_is_full(None, RULE, 5)
+        assert not first_is_full(a_trial(0, 2), RULE, 2)
+        assert first_is_full(a_trial(0, 2), RULE, 3)
+
+    @pytest.mark.parametrize("nodes", [1, 2, 7])
+    def test_when_all_of_these_have_failed_it_is_probed_and_not_forgotten(self, nodes):
+        """There is no number of failures with which it neither serves nor is tried again."""
+        rule = attrs.evolve(RULE, nodes=nodes)
+        for failed in range(20):
+            full = first_is_full(a_trial(0, failed), rule, 0)
+            assert full == bool(only_one_fails(a_trial(0, failed), rule))
+
+    def test_has_as_many_as_are_asked_for_once_one_became_ready(self):
+        assert not first_is_full(a_trial(1, 9), RULE, 1000)
+
+    def test_has_as_many_as_are_asked_for_where_nothing_is_tried(self):
+        assert not first_is_full(None, attrs.evolve(RULE, share=0.0), 1000)
 
     def test_serves_where_nothing_is_tried(self):
         assert "" == only_one_fails(a_trial(0, 50), attrs.evolve(RULE, share=0.0))

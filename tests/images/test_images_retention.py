@@ -187,6 +187,17 @@ class TestBuilds:
 
         assert sorted(one.number for one in world.builds.values()) == [5, 6]
 
+    def test_one_whose_files_are_read_is_kept(self):
+        world = ImageWorld(debian(formats=("raw",), keep_builds=1), places=())
+        world.read = {("debian-0000000001", "raw")}
+        for _ in range(3):
+            world.settle()
+            world.now += DAY + 1
+
+        assert sorted(one.number for one in world.builds.values()) == [1, 3]
+        world.read.clear()
+        assert ("DeleteBuild", 1) in world.decided()
+
     def test_a_pinned_one_is_kept_though_it_is_uploaded_nowhere(self):
         world = after_builds(2, debian(keep_builds=1))
         pin = Pin(build_id="debian-0000000001", by="ada", reason="", at=0.0)
@@ -247,6 +258,21 @@ class TestFiles:
 
         world.uploaded("debian-0000000001.2")
         assert world.decided() == [("DeleteFiles", 1, ("qcow2",))]
+
+    def test_those_that_are_read_stay_and_no_others(self):
+        """By a hook after the upload, as a rule."""
+        world = ImageWorld(self.config())
+        world.places["beta"] = attrs.evolve(world.places["beta"], format="raw")
+        world.read = {("debian-0000000001", "raw")}
+        world.settle()
+
+        build = world.builds["debian-0000000001"]
+        assert {one.format: bool(one.path) for one in build.artifacts} == {
+            "raw": True,
+            "qcow2": False,
+        }
+        world.read.clear()
+        assert world.decided() == [("DeleteFiles", 1, ("raw",))]
 
     def test_without_being_told_so_they_stay(self):
         assert ImageWorld(debian()).settle().decided() == []

@@ -47,7 +47,6 @@ def test_defaults_of_nodepool_that_are_others_here_are_written():
         ("provider", "clean-floating-ips: false", "clean-floating-ips"),
         ("pool", "max-volumes: 3", "max-volumes"),
         ("pool", "max-volume-gb: 3", "max-volume-gb"),
-        ("label", "console-log: true", "console-log"),
         (
             "label",
             "dynamic-instance-properties: {a: '{request.id}'}",
@@ -148,6 +147,7 @@ volume-size: 80
 instance-properties: {a: b, trellis_c: d}
 networks: [m]
 host-key-checking: true
+console-log: true
 userdata: |
   #cloud-config
     x: y
@@ -156,6 +156,7 @@ userdata: |
 
     assert (label.min_ram, label.key_name, label.boot_from_volume) == (8000, "k", True)
     assert (label.volume_size, label.networks, label.host_key_checking) == (80, ("m",), True)
+    assert label.console_log
     assert label.instance_properties == {"a": "b"}
     assert label.userdata == "#cloud-config\n  x: y\n"
 
@@ -331,14 +332,16 @@ def test_no_secret_is_in_the_report():
 
 def test_the_same_is_told_once_with_all_its_places():
     """Anchors repeat keys in many labels."""
-    text = one(label="console-log: true").replace(
+    told_of = "dynamic-instance-properties: {a: '{request.id}'}"
+    text = one(label=told_of).replace(
         "labels: [{name: jammy}]", "labels: [{name: jammy}, {name: b}]"
     )
-    again = "          - {name: b, diskimage: i, flavor-name: f, console-log: true}\ndiskimages:"
+    again = f"          - {{name: b, diskimage: i, flavor-name: f, {told_of}}}\ndiskimages:"
     _configuration, converted = imported(
         text.replace("diskimages:\n  - name: i", f"{again}\n  - name: i")
     )
 
-    (lines,) = [lines for lines in grouped(converted.changes) if lines.key == "console-log"]
+    key = told_of.partition(":")[0]
+    (lines,) = [lines for lines in grouped(converted.changes) if lines.key == key]
 
     assert len(lines.places) == 2

@@ -14,7 +14,7 @@ from trellis.plugin_host import PluginHost, built_in_plugins
 
 HOST = PluginHost(built_in_plugins())
 MUST_BE_TOLD = {
-    "console-log", "dynamic-instance-properties", "image-name-format", "nodepool-id", "webapp",
+    "dynamic-instance-properties", "image-name-format", "nodepool-id", "webapp",
     "clean-floating-ips", "port-cleanup-interval", "max-volumes", "max-volume-gb", "rate",
 }  # fmt: skip
 """Keys without an equal, or with another meaning, wherever they stand."""

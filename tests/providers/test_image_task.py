@@ -7,6 +7,7 @@ import httpx
 import pytest
 import trio
 from image_cloud import NAME, NOTHING, Source, an_intent, at_cloud
+from image_source import TAG
 
 from trellis.errors import MisconfiguredError, RejectedError, UploadBrokenError
 from trellis.providers.image_task import CONTAINER
@@ -271,6 +272,29 @@ async def test_task_whose_answer_was_lost_is_not_begun_twice(autojump_clock):
 
         assert steps[-1].done
         assert len(at.there()) == 1
+
+
+async def test_what_other_tasks_were_given_is_asked_once(autojump_clock):
+    """Lists leave it out, and a nightly build at a cloud of fifty tasks would ask fifty times."""
+    source = a_vhd()
+    async with at_rackspace() as at:
+        intents = [
+            a_vhd_intent(source, tag=attrs.evolve(TAG, upload_id=f"{TAG.build_id}.{number}"))
+            for number in range(10, 17)
+        ]
+        for intent in intents[:6]:
+            await at.upload(intent, source)
+
+        def asked():
+            return len([c for c in at.calls if c.startswith("GET") and "/tasks/" in c])
+
+        before, progress = asked(), await until(at, intents[6], source, "object stored")
+        await at.images.upload_step(intents[6], progress, source)
+        assert asked() - before == 1, "of the task that is new since the last look"
+        # One whose record was lost is found in the same list, which says nothing else is new.
+        found = await at.images.upload_step(intents[6], progress, source)
+        assert asked() - before <= 3
+        assert found.things["task"]
 
 
 async def test_upload_without_a_file_store_says_so_and_is_gone_at_once(autojump_clock):

@@ -5,13 +5,19 @@ import json
 from typing import Any
 
 import attrs
+from cloud_session import QUICK
 
-from trellis.sim.cloud import SimCloud
+from trellis.sim.cloud import CloudSpec, SimCloud
+from trellis.sim.cloud.spec import fixed
 from trellis.sim.cloud.wire import Request, Response
 
 OCTETS = {"content-type": "application/octet-stream"}
 JSON = {"content-type": "application/json"}
 PATCH = {"content-type": "application/openstack-images-v2.1-json-patch"}
+
+
+DATA = b"a disk" * 100
+DIRECT = {"method": {"name": "glance-direct"}}
 
 
 @attrs.define
@@ -118,3 +124,26 @@ def read(answer: Response) -> Any:
 
 def _json(body: Any) -> bytes:
     return b"" if body is None else json.dumps(body).encode()
+
+
+def a_caller(**changes: Any) -> Caller:
+    """A logged-in caller of a cloud of its own, whose imports take 20 s.
+
+    Args:
+        changes: of its spec.
+    """
+    clock = Clock()
+    spec = CloudSpec(
+        **{"name": "test", **QUICK, "image_import": fixed(20.0), "token_lifetime_s": 1e7, **changes}
+    )
+    return caller_of(SimCloud(spec, clock=clock), clock)
+
+
+def words(answer: Response) -> str:
+    """What a refusal of Glance says, without its markup."""
+    return str(read(answer)["message"]).removesuffix("<br /><br />\n\n\n")
+
+
+def facts(caller: Caller, *kinds: str) -> list[str]:
+    """What happened in its cloud, of these kinds."""
+    return [fact.what for fact in caller.cloud.ledger.of(*kinds)]

@@ -173,12 +173,12 @@ def never_declines(patch: pytest.MonkeyPatch) -> None:
 def writes_before_it_has_the_lock(patch: pytest.MonkeyPatch) -> None:
     """A node is marked as deleting as soon as it is used, and locked after that."""
 
-    async def try_acquire(self):
+    async def try_acquire(self, **how):
         if "/nodes/" not in self.folder:
-            return await true(self)
+            return await true(self, **how)
         data, _ = await self._session.get(self.folder.removesuffix("/lock"))
         await self._session.write(self.folder.removesuffix("/lock"), data)
-        return await true(self)
+        return await true(self, **how)
 
     true = Lock.try_acquire
     patch.setattr(Lock, "try_acquire", try_acquire)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 from statistics import median
 
@@ -11,7 +10,7 @@ import attrs
 import trio
 
 from tests.bench.child import BrokenRunError
-from tests.bench.running import leaves, say, until_signal, unused
+from tests.bench.running import leaves, run_folder, say, until_signal, unused
 from tests.soak.kills import STATES, Kills, kill_often
 from tests.soak.load import Loaded, under_load
 
@@ -23,8 +22,14 @@ def main(words: list[str] | None = None) -> int:
         0: every promise was held. 1: one was not, or the run was broken.
     """
     options = _parser().parse_args(words)
-    folder = Path(options.folder or tempfile.mkdtemp(prefix="trellis-soak-")).resolve()
-    say(f"Logs and stores are in {folder}; seed {options.seed}")
+    with run_folder(options.folder, "trellis-soak-") as folder:
+        say(f"Logs and stores are in {folder.path}; seed {options.seed}")
+        status = _soak(options, folder.path)
+        folder.well = status == 0
+    return status
+
+
+def _soak(options: argparse.Namespace, folder: Path) -> int:
     found = None
     try:
         found = trio.run(_interruptible, options, unused(folder, options.what))
@@ -46,7 +51,7 @@ def main(words: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of all that is drawn; default 1")
-    parser.add_argument("--folder", help="for logs and stores; a new one if left out")
+    parser.add_argument("--folder", type=Path, help="for logs and stores; a new one if left out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     commands = parser.add_subparsers(dest="what", required=True)
     kills = commands.add_parser("kills", help="kill -9 at random moments")

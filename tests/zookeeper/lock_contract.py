@@ -9,7 +9,7 @@ import trio
 
 from trellis.zookeeper.errors import NoSuchZnodeError
 from trellis.zookeeper.lock import Lock, contenders
-from trellis.zookeeper.session import Check, Create, Delete, Session
+from trellis.zookeeper.session import Check, Create, Delete, Session, Write
 
 Opened = Callable[[], AbstractAsyncContextManager[Session]]
 FOLDER = "/deep/down/lock"
@@ -48,6 +48,64 @@ class LockContract:
 
             assert await lock.try_acquire()
             assert 1 == len(await session.children(FOLDER))
+
+    async def test_a_lock_seen_free_that_another_has_taken_since_is_not_taken(self, opened: Opened):
+        """What was seen saves a look; whoever came since is found before it is said to be held."""
+        async with opened() as one, opened() as other:
+            await one.make_path(FOLDER)
+            assert await Lock(one, FOLDER).try_acquire()
+            lock = Lock(other, FOLDER)
+
+            assert not await lock.try_acquire(seen=())
+
+            assert not lock.held
+            assert 1 == len(await other.children(FOLDER))
+
+    async def test_a_folder_seen_free_that_is_gone_by_now_is_made(self, opened: Opened):
+        """Its lock is taken as that of any folder which is not there."""
+        async with opened() as session:
+            lock = Lock(session, FOLDER)
+
+            assert await lock.try_acquire(seen=())
+
+            assert [lock.path] == [f"{FOLDER}/{name}" for name in await session.children(FOLDER)]
+
+    async def test_a_lock_nobody_ever_wanted_is_taken_together_with_a_write(self, opened: Opened):
+        """Both are done, and it is held as any other."""
+        async with opened() as session:
+            await session.make_path("/deep/down")
+            await session.create("/of", b"old")
+            lock = Lock(session, FOLDER, identifier=b"who")
+
+            assert await lock.take_new(Write(path="/of", data=b"new", version=0))
+
+            assert b"new" == (await session.get("/of"))[0]
+            assert b"who" == (await session.get(lock.path))[0]
+            await lock.release()
+            assert () == await session.children(FOLDER)
+
+    @pytest.mark.parametrize("why", ["folder-there", "written-meanwhile", "gone", "no-parent"])
+    async def test_neither_is_done_if_one_of_them_cannot_be(self, opened: Opened, why: str):
+        """No contender is left, and nothing is written."""
+        async with opened() as session:
+            await session.make_path(FOLDER if why == "folder-there" else "/deep/down")
+            if why == "no-parent":
+                await session.delete("/deep/down")
+            if why != "gone":
+                await session.create("/of", b"old")
+            if why == "written-meanwhile":
+                await session.write("/of", b"other")
+            lock = Lock(session, FOLDER)
+
+            assert not await lock.take_new(Write(path="/of", data=b"new", version=0))
+
+            assert not lock.held
+            if why == "folder-there":
+                assert () == await session.children(FOLDER)
+            else:
+                assert await session.exists(FOLDER) is None
+            if why != "gone":
+                assert b"new" != (await session.get("/of"))[0]
 
     async def test_a_lock_that_another_has_is_let_alone(self, opened: Opened):
         """Nothing is written where it can be seen before."""

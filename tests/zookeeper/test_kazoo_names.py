@@ -1,6 +1,7 @@
 """The private names of kazoo that Trellis uses are there, and mean what they meant."""
 
 import inspect
+from collections.abc import Callable
 
 import kazoo.version
 import pytest
@@ -16,25 +17,40 @@ from trellis.zookeeper.session import Servers
 
 
 def test_kazoo_is_of_a_version_whose_source_was_read():
-    """Another minor release is read again, at these three names, before it is allowed here."""
+    """Another minor release is read again, at these names, before it is allowed here."""
     assert kazoo.version.__version__.startswith("2.11.")
 
 
 def test_a_request_and_its_answer_are_put_into_the_queue_by_one_method():
     """It takes any object with a type, a body, and a way to read the answer."""
-    assert ["self", "request", "async_object"] == list(
-        inspect.signature(KazooClient._call).parameters
-    )
+    assert ["self", "request", "async_object"] == _parameters(KazooClient._call)
+    assert "self._queue.append((request, async_object))" in inspect.getsource(KazooClient._call)
 
 
-def test_watch_events_are_read_by_one_method_of_the_connection():
-    """It is looked up on the connection each time, so that ours is found."""
-    assert ["self", "buffer", "offset"] == list(
-        inspect.signature(ConnectionHandler._read_watch_event).parameters
+def test_a_connection_reads_and_sends_by_two_methods():
+    """They are looked up on the connection each time, so that ours are found."""
+    assert ["self", "read_timeout"] == _parameters(ConnectionHandler._read_socket)
+    assert ["self", "read_timeout", "connect_timeout"] == _parameters(
+        ConnectionHandler._send_request
     )
     assert isinstance(KazooClient()._connection, ConnectionHandler)
-    assert "self._read_watch_event(buffer, offset)" in inspect.getsource(
-        ConnectionHandler._read_socket
+    loop = inspect.getsource(ConnectionHandler._connect_attempt)
+    assert "self._read_socket(read_timeout)" in loop
+    assert "self._send_request(read_timeout, connect_timeout)" in loop
+
+
+def test_what_these_two_use_is_there():
+    """An answer is taken by kazoo; requests wait in its queue, and then for their answers."""
+    assert ["self", "header", "buffer", "offset"] == _parameters(ConnectionHandler._read_response)
+    assert ["self", "msg", "timeout"] == _parameters(ConnectionHandler._write)
+    assert ["self"] == _parameters(ConnectionHandler._socket_error_handling)
+    client = KazooClient()
+    for name in ("_pending", "_queue", "_state"):
+        assert hasattr(client, name)
+    for name in ("_read_sock", "_socket", "_write_sock", "_xid", "ping_outstanding"):
+        assert hasattr(client._connection, name)
+    assert "client._pending.append((request, async_object, xid))" in inspect.getsource(
+        ConnectionHandler._send_request
     )
 
 
@@ -55,3 +71,7 @@ async def test_where_nobody_listens_each_host_is_named_with_what_to_do():
     for host in ("127.0.0.1:1", "[::1]:1"):
         assert f"{host}: " in str(caught.value)
     assert "is ZooKeeper running, and is the port right?" in str(caught.value)
+
+
+def _parameters(function: Callable[..., object]) -> list[str]:
+    return list(inspect.signature(function).parameters)

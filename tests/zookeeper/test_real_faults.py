@@ -240,10 +240,10 @@ async def test_no_server_at_all_is_told_with_the_reason_for_each():
 
 
 async def test_a_server_that_accepts_and_is_silent_is_told(zookeeper, servers):
-    """As one that hangs."""
+    """As one that hangs. Whose patience ends first, kazoo's or ours, is chance."""
     zookeeper.pause()
     try:
-        with pytest.raises(UnreachableServersError, match="no answer"):
+        with pytest.raises(UnreachableServersError, match=r"no answer|did not answer"):
             async with kazoo_session(attrs.evolve(servers, timeout_s=1.0)):
                 raise AssertionError("there is no server")
     finally:

@@ -157,7 +157,7 @@ class RequestPort(ScriptedPort):
             await self._of_request.setdefault(request_id, trio.Event()).wait()
         return self.requests[request_id]
 
-    async def cancel(self, request_id: str) -> NodeRequest:
+    async def cancel(self, request_id: str, *, why: str = "") -> NodeRequest:
         await trio.lowlevel.checkpoint()
         self.said.append(("cancel", request_id))
         request = self.requests[request_id]
@@ -347,7 +347,7 @@ class RequestStage:
             if one.who == "trellis" and not one.by_end
         ]
 
-    def source(self) -> ZuulSource:
+    def source(self, **parts: Any) -> ZuulSource:
         """Another launcher each time: its pools have ids of their own."""
         self.sources += 1
         return ZuulSource(
@@ -355,6 +355,7 @@ class RequestStage:
                 name=SOURCE,
                 type="zuul",
                 zookeeper_servers=(ZooKeeperServerConfig(host="zk"),),
+                **parts,
             ),
             DemandContext(
                 deployment=DEPLOYMENT,

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trellis_zuul.foreign import AGAIN_S, ForeignNodes, has_ended, is_taken_over
 from trellis_zuul.node_wire import read_node
-from trellis_zuul.paths import NODES, POOLS
+from trellis_zuul.paths import NODES, POOLS, node_lock_path, node_path
 from trellis_zuul.sweeps import EVERY_S, TWICE_S
 
 from tests.zuul.node_stage import (
@@ -35,6 +35,10 @@ class AdoptingPort(ScriptedPort):
         super().__init__(nursery)
         self.error = None
         self.servers = {}
+        self.others = ()
+        self.adopted = trio.Event()
+        self.may_answer = trio.Event()
+        self.may_answer.set()
 
     def offers(self):
         return (
@@ -48,10 +52,20 @@ class AdoptingPort(ScriptedPort):
             ),
         )
 
+    async def foreign_servers(self, provider, *, name, metadata):
+        await trio.lowlevel.checkpoint()
+        assert metadata == {
+            "nodepool_node_id": name.removeprefix("np"),
+            "nodepool_provider_name": provider,
+        }
+        return self.others
+
     async def adopt(self, ask, server):
         await self._say("adopt", [server.external_id])
         if self.error is not None:
             raise self.error
+        self.adopted.set()
+        await self.may_answer.wait()
         if ask.idempotency_key not in self.servers:
             assert is_taken_over(ask.context)
             number = len(self.servers) + 1
@@ -176,6 +190,65 @@ async def test_a_provider_that_a_launcher_still_serves_is_left_to_it(autojump_cl
         await stage.session.delete(pool)
         await trio.sleep(LONG_S)
         assert set() == await stage.folders()
+
+
+@pytest.mark.parametrize("data", [b"not JSON", b"{}", b'{"provider_name": 7, "id": "x"}'])
+async def test_a_launcher_whose_registration_says_nothing_may_serve_any_provider(
+    data, autojump_clock
+):
+    """A later release of it may register otherwise; its nodes are in use all the same."""
+    async with handing_over() as stage:
+        await nodepools(stage)
+        await stage.session.make_path(POOLS)
+        pool = await stage.session.create(f"{POOLS}/np", data, ephemeral=True, sequence=True)
+        await trio.sleep(1000)
+        assert [] == stage.port.said
+
+        await stage.session.delete(pool)
+        await trio.sleep(LONG_S)
+        assert set() == await stage.folders()
+
+
+async def test_servers_of_tries_that_the_launcher_lost_sight_of_go_too(autojump_clock):
+    """Of a create whose answer was lost it knows no id, and tries again."""
+    async with handing_over() as stage:
+        stage.port.others = ("server-8", "server-9")
+        await nodepools(stage)
+        await trio.sleep(LONG_S)
+
+        assert set() == await stage.folders()
+        assert {"server-8", "server-9"} == {x.external_id for x, _ in stage.port.servers.values()}
+        released = [ids for what, ids in stage.port.said if what == "release"]
+        assert [node for _, node in stage.port.servers.values()] == released
+
+
+async def test_a_launch_that_was_cut_off_has_its_time_to_appear(autojump_clock):
+    """Its server is made though nobody heard of it, and found by its mark."""
+    async with handing_over() as stage:
+        znode = await nodepools(stage, "building", external_id=None)
+        await trio.sleep(LONG_S)
+        assert (await stage.document(znode))["state"] == "building"
+        stage.port.others = ("server-8",)
+        await trio.sleep(AGAIN_S + LONG_S)
+
+        assert set() == await stage.folders()
+        assert ["adopt", "release"] == [what for what, _one in stage.port.said]
+
+
+async def test_one_whose_znode_goes_while_it_is_taken_over_is_released(autojump_clock):
+    """By a person's hand, or by Nodepool's own clean-up: nobody else would delete the server."""
+    async with handing_over() as stage:
+        stage.port.may_answer = trio.Event()
+        znode = await nodepools(stage)
+        await stage.port.adopted.wait()
+        for contender in await stage.session.children(node_lock_path(znode)):
+            await stage.session.delete(f"{node_lock_path(znode)}/{contender}")
+        await stage.session.delete(node_lock_path(znode))
+        await stage.session.delete(node_path(znode))
+        stage.port.may_answer.set()
+        await trio.sleep(LONG_S)
+
+        assert ["adopt", "release"] == [what for what, _one in stage.port.said]
 
 
 async def test_a_node_whose_server_is_gone_leaves_the_tree(autojump_clock):

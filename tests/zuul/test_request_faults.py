@@ -127,7 +127,7 @@ async def test_a_request_deleted_before_any_write_leaves_nothing(autojump_clock)
                 assert not [path for path in made if path.count("/") == 3 and "pool/nodes" in path]
         if not hit:
             break
-    assert number > 4
+    assert number == 4  # pool, take-over, nodes, answer: one call after the other
 
 
 async def test_nodes_of_a_request_deleted_before_they_are_shown_serve_others(autojump_clock):
@@ -285,7 +285,8 @@ async def test_zookeeper_paused_for_a_minute_loses_nothing(autojump_clock):
             await trio.sleep(61)
             for request in requests:
                 nursery.start_soon(survive, stage, request)
-        await stage.all_ends()
+        async with stage.another("zuul") as stage.session:  # the first may have expired, too
+            await stage.all_ends()
         assert_single_use(stage)
 
 

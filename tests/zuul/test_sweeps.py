@@ -3,8 +3,10 @@
 import json
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 import trio
+from trellis_zuul.config import ZuulConfig
 from trellis_zuul.paths import (
     REQUEST_LOCKS,
     node_lock_path,
@@ -15,7 +17,9 @@ from trellis_zuul.paths import (
 from trellis_zuul.sweeps import EVERY_S, TWICE_S, Sweeps
 
 from tests.zuul.node_stage import HOSTS, a_ground, an_executor, the_stage
+from tests.zuul.request_stage import the_request_stage
 from trellis.sim.zookeeper import Strike
+from trellis.spi.config import Seconds
 
 REQUEST = "200-0000000001"
 LONG_S = TWICE_S + 3 * EVERY_S
@@ -55,6 +59,20 @@ async def test_the_lock_of_a_request_that_is_gone_goes_too(autojump_clock):
 
         assert set() == await lock_folders(stage)
         assert 1 == stage.zookeeper.counts["trellis"].writes
+
+
+async def test_how_long_a_thing_must_have_been_left_is_configured(autojump_clock):
+    """A minute, unless the configuration says otherwise."""
+    assert attrs.fields(ZuulConfig).take_over_after.default == TWICE_S
+    async with the_request_stage() as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(stage.source(take_over_after=Seconds(6)).run, stage.port)
+        await stage.session.make_path(request_lock_path(REQUEST))
+        await trio.sleep(5)
+        assert {REQUEST} == await lock_folders(stage)
+        await trio.sleep(5)
+
+        assert set() == await lock_folders(stage)
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_lock_of_a_request_that_is_there_stays(autojump_clock):

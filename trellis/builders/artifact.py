@@ -20,7 +20,7 @@ from trellis.builders.tools import system_path
 from trellis.builders.unpacking import packing_of, unpack
 from trellis.builders.workplace import discard, workplace
 from trellis.errors import BuildError
-from trellis.http.download import DownloadError, checked, download, shown
+from trellis.http.download import DownloadError, checked, download, shown, size_of
 from trellis.http.transport import TransportFactory, lane_transports
 from trellis.model.image import Artifact
 from trellis.spi.config import NOT_OF_THE_NODE, ImageConfig
@@ -28,6 +28,8 @@ from trellis.spi.image import BuildOrder, BuildWatch
 
 FORMATS: Final = ("qcow2", "raw", "vhd")
 _SUFFIXES: Final = {"qcow2": "qcow2", "img": "raw", "raw": "raw", "vhd": "vhd"}
+_BESIDE: Final = 16 * 1024**2
+"""Bytes that are needed beside the files: manifests, logs, what a file system takes for itself."""
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
@@ -127,6 +129,34 @@ class ArtifactBuilder:
                 await trio.to_thread.run_sync(fetched.unlink)
             await trio.to_thread.run_sync(refuse_foreign, source, source_format)
             return await self._finish(order, source, source_format, conversion, watch)
+
+    async def room(self, order: BuildOrder) -> int | None:
+        """See `SizedBuilder.room`: told of a file that is neither packed nor grows when converted.
+
+        How large a file is that is to be fetched, its server is asked.
+        """
+        try:
+            source_format = self._source_format(order)
+        except BuildError:
+            return None  # the build says so, with all that it says besides
+        others = set(order.formats) - {source_format}
+        if others and source_format != "raw":
+            return None  # what is in it is larger than the file, nobody knows by how much
+        size = await self._size()
+        # A file of blocks that are all in use is a little larger than what is in them.
+        return None if size is None else size + len(others) * (size + size // 32) + _BESIDE
+
+    async def _size(self) -> int | None:
+        """The size of the file; None if it is packed, or cannot be told."""
+        url = self._config.url
+        if url.startswith("file:"):
+            return await trio.to_thread.run_sync(_plain_size, _local(url))
+        if urlsplit(url).path.rpartition(".")[2].lower() not in _SUFFIXES:
+            return None  # it may be packed
+        try:
+            return await size_of(url, self._transport or lane_transports())
+        except DownloadError:
+            return None  # fetching it says why, if it cannot be fetched
 
     async def clean(self, order: BuildOrder) -> None:
         """See `ImageBuilder.clean`."""
@@ -245,6 +275,13 @@ def _copy(source: Path, held: _Held) -> int:
             held.write(piece)
             size += len(piece)
     return size
+
+
+def _plain_size(path: Path) -> int | None:
+    try:
+        return None if packing_of(path) is not None else path.stat().st_size
+    except OSError:
+        return None  # fetching it says why
 
 
 def _local(url: str) -> Path:

@@ -97,6 +97,7 @@ def cloud(
         address = ListenAddress.from_text(listen)
     except ValueError as wrong:
         raise click.BadParameter(str(wrong), param_hint="--listen") from None
+    failed = False
     try:
         trio.run(
             partial(
@@ -110,9 +111,11 @@ def cloud(
             )
         )
     except* TrellisError as group:
+        failed = True
         for error in _leaves(group):
             complain_of(error)
-        raise SystemExit(1) from None
+    if failed:
+        raise SystemExit(1)
 
 
 async def _serve(scenario: "ServedScenario", *, output: str, **options: Any) -> None:

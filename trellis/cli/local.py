@@ -56,15 +56,18 @@ def serve(path: Path, log_json: bool) -> None:
     configure_logging(as_json=log_json)
     # The store's threads get their turn that soon while the loop is busy; by default it is 5 ms.
     sys.setswitchinterval(0.0005)
+    failed = False
     try:
         trio.run(partial(daemon.run, path, started=lambda url: note(f"trellis listens at {url}")))
     except* TrellisError as group:
         # A nursery wraps what its tasks raise; each error inside is one to show.
+        failed = True
         for error in _leaves(group):
             complain_of(error)
-        raise SystemExit(1) from None
     except* KeyboardInterrupt:
         note("interrupted")
+    if failed:
+        raise SystemExit(1)
 
 
 @click.group(cls=Noun, examples=["trellis config check trellis.yaml"])

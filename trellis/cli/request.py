@@ -279,6 +279,8 @@ def show_explanation(output: str, explanation: Any) -> None:
             "declined": {row["provider"]: row["reason"] for row in explanation["declined"]},
         }
     )
+    if explanation.get("console"):  # an older daemon does not tell
+        click.echo(f"\nits console ended with:\n{explanation['console']}")
     if explanation["history"]:
         click.echo()
         print_table(explanation["history"], EVENTS)

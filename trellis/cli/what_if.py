@@ -236,13 +236,15 @@ def told_of(
     variants: "Mapping[str, Scenario]", run: "Callable[[Scenario], Sequence[Outcome]]"
 ) -> "dict[str, Sequence[Outcome]]":
     """What came of each variant; exit code 130 on Ctrl-C."""
-    told = {}
+    told, interrupted = {}, False
     try:
         for name, variant in variants.items():
             told[name] = run(variant)
     except* KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
         note(f"interrupted after {len(told)} of {len(variants)} variants")
-        raise SystemExit(130) from None
+        raise SystemExit(130)
     return told
 
 

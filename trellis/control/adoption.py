@@ -4,6 +4,8 @@ Nothing but a person's or a source's word makes such a server ours: it bears no 
 So it is looked at first, and taken only if it is the very one that was meant (design §5b, rule 1).
 """
 
+from collections.abc import Sequence
+
 import attrs
 
 from trellis.control.lineage import mark_of
@@ -14,7 +16,7 @@ from trellis.model.provider import StoreMeta
 from trellis.model.records import Change
 from trellis.model.request import Ask, Lease, NodeRequest, Placement, RequestState
 from trellis.spi.demand import ForeignServer
-from trellis.spi.provider import Instance, InstanceState
+from trellis.spi.provider import Instance, InstanceState, PublicAddress
 from trellis.store.store import Store
 
 
@@ -45,6 +47,7 @@ def adopted(
     ask: Ask,
     server: ForeignServer,
     *,
+    public: Sequence[PublicAddress] = (),
     home: Home,
     cloud: str,
     now: float,
@@ -55,6 +58,9 @@ def adopted(
     """The changes that take a server over: a fulfilled request, its lease, its node in use.
 
     To be staged with no await between. The node is the last of them.
+
+    Args:
+        public: floating IPs that lead to it; they are the node's from now on.
     """
     meta = store.head(StoreMeta, "store")
     assert meta is not None  # opening the store wrote it
@@ -69,7 +75,11 @@ def adopted(
         cloud=cloud,
         region=home.region,
         shape=Shape(
-            flavor_id="", flavor_name="", image_id="", image_name="", resources=server.resources
+            flavor_id="",
+            flavor_name="",
+            image_id="",
+            image_name="",
+            resources=attrs.evolve(server.resources, floating_ips=len(public)),
         ),
         login=Login(host_key_checking=bool(server.host_keys)),
         az=server.az,
@@ -77,6 +87,10 @@ def adopted(
         home=home,
         resources=(
             Resource(kind=ResourceKind.SERVER, sent_at=now, external_id=server.external_id),
+            *(
+                Resource(kind=ResourceKind.FLOATING_IP, sent_at=now, external_id=one.external_id)
+                for one in public
+            ),
         ),
         allocated_to=request_id,
         slot=0,

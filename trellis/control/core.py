@@ -287,6 +287,7 @@ async def run_core(
             nursery.start_soon(images.run, trials.run)
             nursery.start_soon(demand.run)
             nursery.start_soon(Expiry(store, fleet, world, in_force).run)
+            nursery.start_soon(overseer.run)
             nursery.start_soon(_prune, store, fleet, world)
             nursery.start_soon(fleet.host_keys.load, store, world.wall())
             try:

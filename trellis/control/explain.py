@@ -160,6 +160,7 @@ def explain_node(
         waits_for=waits_for,
         declined=(),
         history=history,
+        console=node.console or "",
     )
 
 

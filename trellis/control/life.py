@@ -20,6 +20,7 @@ from trellis.control.breakers import Breakers, Cause
 from trellis.control.fleet import DYING
 from trellis.control.health import PROJECT_CHANGED, ProviderHealth
 from trellis.control.homes import foreign
+from trellis.control.last_words import read_console, wants_console
 from trellis.control.late_fault import with_fault
 from trellis.control.launch_waits import LaunchWaits
 from trellis.control.life_records import (
@@ -440,8 +441,12 @@ class Life:
 
         Returns also when a person holds it before the deletion has begun.
         """
+        node = head(self.store, Node, node_id)
+        console = node.console
+        if wants_console(node, self.config):
+            console = await read_console(node, self.provider)
         try:
-            node = await amend(self.store, Node, node_id, self._to_deleting)
+            node = await amend(self.store, Node, node_id, lambda n: self._to_deleting(n, console))
         except MovedOnError:
             return
         while (resource := next_to_delete(node)) is not None:
@@ -450,12 +455,12 @@ class Life:
             await self._records.note_gone(node_id, lambda n: n)
         log.info("node_gone", node=node.id, label=node.label, why=node.fault or "used")
 
-    def _to_deleting(self, node: Node) -> Node:
+    def _to_deleting(self, node: Node, console: str | None) -> Node:
         if node.state is NodeState.DELETING:
             return node
         if node.state not in DYING:
             raise MovedOnError
-        return node.became(NodeState.DELETING, self.world.wall())
+        return node.became(NodeState.DELETING, self.world.wall(), console=console)
 
     async def _delete_resource(self, node: Node, resource: Resource) -> Node:
         """Delete one thing, asking for ever with growing pauses: its owner is the cloud (P4)."""

@@ -85,7 +85,7 @@ class Overseer:
         """Find what is overdue, and say what was not when it was last looked for."""
         age_s = self._in_force.policy.alarm_age_s
         found = tuple(overdue(self._fleet, self._wall() - age_s)) if age_s else ()
-        known = {**self.requests, **self.nodes}
+        known: dict[str, NodeRequest | Node] = {**self.requests, **self.nodes}
         self._log([x for x in found if x.id not in known or known[x.id].state is not x.state])
         self.requests = {x.id: x for x in found if isinstance(x, NodeRequest)}
         self.nodes = {x.id: x for x in found if isinstance(x, Node)}

@@ -268,6 +268,21 @@ class Port(HandingOut):
 
     # ------------------------------------------------------------- what others launched
 
+    async def foreign_servers(
+        self, provider: str, *, name: str, metadata: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """See `DemandPort.foreign_servers`."""
+        return await self._running(provider).foreign_servers(name, metadata)
+
+    def _running(self, provider: str) -> RunningProvider:
+        running = self._providers.get(provider)
+        if running is None:
+            raise RefusedError(
+                f"there is no provider {provider!r}",
+                remedy=_did_you_mean(provider, tuple(self._providers)),
+            )
+        return running
+
     async def adopt(self, ask: Ask, server: ForeignServer) -> Node:
         """See `DemandPort.adopt`."""
         assert ask.source is not None
@@ -275,13 +290,8 @@ class Port(HandingOut):
         if (earlier := await self._earlier(ask)) is not None:
             (node,) = await self.nodes_of(earlier)
             return node
-        running = self._providers.get(server.provider)
-        if running is None:
-            raise RefusedError(
-                f"there is no provider {server.provider!r}",
-                remedy=_did_you_mean(server.provider, tuple(self._providers)),
-            )
-        row, home = await running.look_at(server.external_id)
+        running = self._running(server.provider)
+        row, public, home = await running.look_at(server.external_id)
         check_found(server, row)
         # Looked up again: another one may have taken it over meanwhile.
         if (earlier := await self._earlier(ask)) is not None:
@@ -297,6 +307,7 @@ class Port(HandingOut):
             self._store,
             ask,
             server,
+            public=public,
             home=home,
             cloud=running.config.cloud,
             now=self._world.wall(),

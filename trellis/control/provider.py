@@ -38,7 +38,14 @@ from trellis.model.quota import Resources
 from trellis.model.status import Health, Leak, QuirkStatus
 from trellis.scheduler.snapshot import ProviderView
 from trellis.spi.config import ProviderConfig
-from trellis.spi.provider import Instance, Inventory, Offer
+from trellis.spi.provider import (
+    Instance,
+    InstanceState,
+    Inventory,
+    Offer,
+    Provider,
+    PublicAddress,
+)
 from trellis.store.store import Store
 from trellis.world import World
 
@@ -391,18 +398,37 @@ class RunningProvider:
             self._works.connected.doubt()
         return why
 
-    async def look_at(self, external_id: str) -> tuple[Instance, Home]:
-        """A server as the cloud shows it now, and where that was asked (rule 2).
+    async def foreign_servers(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """See `Provider.find_foreign`.
 
         Raises:
             RefusedError: it cannot be asked now.
         """
+        try:
+            return await self._asked_now().find_foreign(name, metadata)
+        except CloudError as error:
+            raise RefusedError(
+                f"{self.config.name} cannot tell of servers called {name}: {error}",
+                remedy="ask again when the cloud answers",
+            ) from error
+
+    def _asked_now(self) -> Provider:
         if self._works is None:
             raise RefusedError(f"{self.config.name} is not connected", remedy="wait until it is")
-        provider = self._works.provider
+        return self._works.provider
+
+    async def look_at(self, external_id: str) -> tuple[Instance, tuple[PublicAddress, ...], Home]:
+        """A server as the cloud shows it now, what leads to it, and where that was asked (rule 2).
+
+        Raises:
+            RefusedError: it cannot be asked now.
+        """
+        provider = self._asked_now()
         try:
             home = await provider.home()
             row = await provider.get(external_id)
+            there = row.state is not InstanceState.GONE
+            public = await provider.public_of(external_id) if there else ()
             same = home == await provider.home() and not self._foreign_home(home)
         except CloudError as error:
             raise RefusedError(
@@ -414,7 +440,7 @@ class RunningProvider:
                 f"{self.config.name} leads to another project than before: nothing is concluded",
                 remedy=f"'trellis provider show {self.config.name}' says why",
             )
-        return row, home
+        return row, public, home
 
     async def accept_move(self, endpoint: str, project_id: str | None, by: str) -> None:
         """Take a person's word that the cloud has moved to where the credentials lead now.

@@ -233,6 +233,7 @@ class Scheduling:
                 )
                 return [Change(decision.request, failed, archive=True)]
             case Warm():
+                self._refuse_crowd((decision.launch,))
                 return self._launches((decision.launch,), None)
             case Retire():
                 gone = decision.node.became(NodeState.DELETING, self._world.wall())
@@ -241,6 +242,7 @@ class Scheduling:
                 return []
 
     def _place(self, decision: Place) -> list[Change]:
+        self._refuse_crowd(decision.launch)
         now, request = self._world.wall(), decision.request
         place = Placement(provider=decision.provider, az=decision.az, since=now)
         pending = request.became(RequestState.PENDING, now, placement=place)
@@ -377,6 +379,21 @@ class Scheduling:
         if head is None or head.state is not UploadState.READY:
             raise ConflictError(f"image {image} is not at {launch.provider} any more")
         return head
+
+    def _refuse_crowd(self, launches: tuple[Launch, ...]) -> None:
+        """See that an image nothing came up from yet does not take a whole pass's launches.
+
+        Raises:
+            ConflictError: enough of it are under way by now; the next pass knows.
+        """
+        if self._choice is None:
+            return
+        for launch in launches:
+            if launch.offer.image is None or launch.upload is not None:
+                continue
+            stable = self._choice.choose(launch.provider, launch.offer.image)
+            if stable is not None and (why := self._choice.why_full(stable)):
+                raise ConflictError(why)
 
     def new_id(self) -> str:
         """128 random bits in hexadecimal."""

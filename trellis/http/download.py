@@ -47,15 +47,45 @@ async def download(
     Raises:
         DownloadError: it cannot be fetched, or not whole.
     """
+    async with _reached("GET", url, transport, patience_s) as (parts, answer):
+        return await _take_all(answer, Headers(answer.headers), parts, take, patience_s)
+
+
+async def size_of(
+    url: str, transport: TransportFactory, *, patience_s: float = PATIENCE_S
+) -> int | None:
+    """Ask a web server how large a file is, without fetching it.
+
+    Args:
+        url: as for `download`.
+        transport: makes the wires.
+        patience_s: so long the server may be silent.
+
+    Returns:
+        The number of bytes; None where it does not say. Cancellation closes the connection.
+
+    Raises:
+        DownloadError: it cannot be reached, or may not be.
+    """
+    async with _reached("HEAD", url, transport, patience_s) as (_, answer):
+        length = Headers(answer.headers).get("content-length", "")
+        return int(length) if answer.status == 200 and length.isdigit() else None
+
+
+@asynccontextmanager
+async def _reached(
+    method: str, url: str, transport: TransportFactory, patience_s: float
+) -> AsyncIterator[tuple[SplitResult, WireAnswer]]:
+    """Follow a file to where it is now: the URL of that, and the answer."""
     wire = wire_of(transport(TransportSettings(cloud="download", lanes=1)))
     try:
         for _ in range(MOST_MOVES + 1):
             parts = checked(url)
-            async with _asked(wire, parts, patience_s) as answer:
-                headers = Headers(answer.headers)
+            async with _asked(method, wire, parts, patience_s) as answer:
                 if answer.status not in _MOVED:
-                    return await _take_all(answer, headers, parts, take, patience_s)
-                moved = _moved(parts, headers.get("location", ""))
+                    yield parts, answer
+                    return
+                moved = _moved(parts, Headers(answer.headers).get("location", ""))
             if parts.scheme == "https" and urlsplit(moved).scheme != "https":
                 raise DownloadError(f"{shown(url)}: it moves to plain http, {shown(moved)}")
             if urlsplit(moved).netloc == _plain_netloc(parts):
@@ -149,14 +179,16 @@ async def _whole(body: bytes) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def _asked(wire: Wire, parts: SplitResult, patience_s: float) -> AsyncIterator[WireAnswer]:
+async def _asked(
+    method: str, wire: Wire, parts: SplitResult, patience_s: float
+) -> AsyncIterator[WireAnswer]:
     headers = {"Accept-Encoding": "identity"}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     call = Call(
         service="download",
-        method="GET",
+        method=method,
         url=_plain(parts._replace(fragment="")),
         path_label="/",
         headers=headers,

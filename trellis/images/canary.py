@@ -145,9 +145,30 @@ def only_one_fails(trial: Trial | None, rule: Rule) -> str:
     if trial is None or rule.share <= 0.0:
         return ""
     tried = trial.ready + trial.failed
-    if trial.failed < max(LEAST_FAILURES, rule.nodes) or trial.ready >= tried * ONLY_READY_SHARE:
+    if trial.failed < _enough_failures(rule) or trial.ready >= tried * ONLY_READY_SHARE:
         return ""
     return f"its only image fails: {trial.failed} of {tried} launches"
+
+
+def _enough_failures(rule: Rule) -> int:
+    return max(LEAST_FAILURES, rule.nodes)
+
+
+def first_is_full(trial: Trial | None, rule: Rule, in_flight: int) -> bool:
+    """Whether no more launches may begin from an upload that nothing came before.
+
+    It serves all launches, so that nothing else bounds what a bad one costs: until a node of it
+    became ready, no more are begun than would have it stop serving, did all of them fail.
+
+    Args:
+        trial: how launches from it have fared.
+        rule: the image's.
+        in_flight: launches from it that are under way.
+    """
+    if rule.share <= 0.0 or (trial is not None and trial.ready > 0):
+        return False
+    failed = 0 if trial is None else trial.failed
+    return failed + in_flight >= _enough_failures(rule)
 
 
 # --------------------------------------------------------------------------- who is launched

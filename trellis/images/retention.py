@@ -41,6 +41,7 @@ def builds_that_go(
     used = {one.build_id for one in image.uploads if one.state in ALIVE}
     newest = ready[: config.keep_builds] if config is not None else []
     kept = used | {one.id for one in newest} | _pinned(snapshot, image)
+    kept |= {build for build, _ in snapshot.read}
     for build in ready:
         if build.id not in kept:
             count = f"there are {config.keep_builds} newer ones (keep-builds)" if config else ""
@@ -143,7 +144,10 @@ def _served(
     return tuple(
         one.format
         for one in build.artifacts
-        if one.path and one.format in sent - being_sent and one.format not in _formats_kept(config)
+        if one.path
+        and one.format in sent - being_sent
+        and one.format not in _formats_kept(config)
+        and (build.id, one.format) not in snapshot.read
     )
 
 

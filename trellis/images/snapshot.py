@@ -73,6 +73,7 @@ class ImagesSnapshot:
             is a record.
         providers: those at work, by name.
         in_use: uploads that nodes which are not proved gone were made from.
+        read: builds and formats whose files are read now, by an upload or what follows it.
         slots_left: builds that may begin now.
         hurried: no build waits any longer for a provider to tell the format it takes.
         logs_kept: so many failed builds of an image are remembered, with their logs.
@@ -82,6 +83,7 @@ class ImagesSnapshot:
     images: Mapping[str, ImageView]
     providers: Mapping[str, ProviderPlace]
     in_use: frozenset[UploadId] = frozenset()
+    read: frozenset[tuple[BuildId, str]] = frozenset()
     slots_left: int = 1
     hurried: bool = True
     logs_kept: int = 7

@@ -138,6 +138,8 @@ class Node:
         boot_by: deadline for it to answer, known once the server is active.
         checked_at: when it was last seen to answer.
         fault: why it failed, was aborted or is deleted, in words.
+        console: the end of its server's console, read where its label asks for that and its
+            launch has failed; None where it was not read.
         lease_id: of the lease that it is handed out under; one that is ready and has a lease is
             given to the request of a demand source, which has yet to hand it out.
         hold_until: when a hold ends by itself; None is upon a word, or at ``max-hold-age``.
@@ -177,6 +179,7 @@ class Node:
     ready_at: float | None = None
     checked_at: float | None = None
     fault: str | None = None
+    console: str | None = None
     held_by: str | None = None
     hold_reason: str | None = None
     hold_until: float | None = None

@@ -226,6 +226,7 @@ class Explanation:
         history: its events, oldest first.
         estimate_s: seconds from now until it is ready, where that is known.
         estimate_basis: what the estimate is taken from, or why there is none.
+        console: the end of the console of a node whose launch failed; "" if it was not read.
     """
 
     subject: str
@@ -237,3 +238,4 @@ class Explanation:
     history: tuple[Event, ...]
     estimate_s: float | None = None
     estimate_basis: str = ""
+    console: str = ""

@@ -124,10 +124,8 @@ class PoolBlocks:
         self._volume(block, said, pool)
         self._properties(block, said, pool)
         self._userdata(block, said, pool)
-        self.telling.drop(
-            block, said, "console_log",
-            "the console is not fetched when a node cannot be reached",
-        )  # fmt: skip
+        if label.console_log:
+            block["console-log"] = True
         return block
 
     def _fact(self, pool: Placed[model.Pool], label: str, key: str) -> tuple[str, ...]:

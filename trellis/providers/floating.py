@@ -19,7 +19,7 @@ from trellis.model.node import ResourceKind
 from trellis.openstack.network import FloatingIpRow, Network
 from trellis.providers.networks import NetworkFacts, port_to_float
 from trellis.providers.rows import floating_tag, tag_from_description
-from trellis.spi.provider import Gone, Leftover, Tag
+from trellis.spi.provider import Gone, Leftover, PublicAddress, Tag
 
 
 @attrs.define(eq=False)
@@ -162,6 +162,14 @@ class FloatingIps:
             )
             for row in rows
             if tags[row.id] is not None or not self.described
+        )
+
+    async def foreign_of(self, server_id: str) -> tuple[PublicAddress, ...]:
+        """Those that lead to a server and carry no tag of Trellis."""
+        return tuple(
+            PublicAddress(external_id=row.id, address=row.floating_ip_address)
+            for row in await self._of_server(server_id)
+            if row.id not in self._tags and tag_from_description(row.description) is None
         )
 
     async def _described(self, tag: Tag) -> list[FloatingIpRow]:

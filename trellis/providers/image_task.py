@@ -114,6 +114,8 @@ class TaskWay:
     ways: GlanceWays
     most: int = MOST_OBJECT
     segment: int = SEGMENT
+    _origins: dict[str, str] = attrs.field(factory=dict, init=False)
+    """What known tasks were given, by their ids: it never changes, and asking is a call each."""
 
     def steps(self) -> Mapping[str, Step]:
         """The steps after the first, by the stage that was reached."""
@@ -271,15 +273,24 @@ class TaskWay:
     async def _task_of(self, intent: ImageIntent) -> TaskRow | None:
         """The task that was begun for the upload's object, and has not failed."""
         wanted = f"{CONTAINER}/{object_name(intent)}"
-        for row in await self.glance.import_tasks():
+        rows = await self.glance.import_tasks()
+        listed = {row.id for row in rows}
+        for gone in self._origins.keys() - listed:
+            del self._origins[gone]
+        for row in rows:
             if row.status not in (*_LIVE, "success"):
                 continue
+            task = row
             try:
                 # Lists of tasks leave out what they were given (glance/api/v2/tasks.py).
-                task = row if row.input is not None else await self.glance.task(row.id)
+                if row.input is None and self._origins.get(row.id, wanted) == wanted:
+                    task = await self.glance.task(row.id)
             except NotFoundError:
                 continue
-            if task.input is not None and task.input.import_from == wanted:
+            if task.input is None:
+                continue
+            self._origins[task.id] = task.input.import_from or ""
+            if task.input.import_from == wanted:
                 return await self.glance.task(task.id) if task.result is None else task
         return None
 

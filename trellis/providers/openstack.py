@@ -373,6 +373,24 @@ class OpenStackProvider:
             return Instance(external_id=external_id, name="", state=InstanceState.GONE)
         return self.interpret_server(row, facts)
 
+    async def find_foreign(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """Look for servers of this name and metadata that no Trellis has tagged."""
+        rows = await self.compute.servers(name=name)
+        return tuple(
+            row.id
+            for row in rows
+            if row.name == name
+            and metadata.items() <= row.metadata.items()
+            and tag_of(row) is None
+            and state_of(row) is not InstanceState.GONE
+        )
+
+    async def public_of(self, external_id: str) -> tuple[PublicAddress, ...]:
+        """The floating IPs on a server's ports that no Trellis has tagged."""
+        if self.quirks.lacks_neutron or not (await self._network_facts()).usable:
+            return ()
+        return await self._floating.foreign_of(external_id)
+
     async def list(self, since: str | None) -> Listing:
         """List servers, all or those changed since 5 s before the newest row of *since*.
 

@@ -96,6 +96,8 @@ class PoolLabelConfig:
         max_servers: most nodes of the label in this pool at a time; no limit if left out.
         host_key_checking: whether to connect and read host keys before a node is ready; the
             pool's setting if left out.
+        console_log: whether the end of a server's console is read when its launch has failed,
+            logged, and shown by ``trellis node explain``.
     """
 
     name: str = attrs.field(validator=not_empty)
@@ -109,6 +111,7 @@ class PoolLabelConfig:
         default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
     )
     host_key_checking: bool | None = None
+    console_log: bool = attrs.field(default=False, metadata=NOT_OF_THE_NODE)
 
 
 @attrs.frozen(kw_only=True)
@@ -203,6 +206,8 @@ class ImageConfig:
         formats: formats to build besides those that its providers need.
         rebuild_age: it is built anew when older than this; 0 rebuilds it only when asked to.
         build_timeout: longest time of one build.
+        build_room_mib: MiB that have to be free for a build; if left out, what the builder says
+            that it needs, else three times what the last build took, 2 GiB at least.
         pause: true stops builds of it.
         metadata: properties of the uploaded image.
         visibility: of the uploaded image: ``private``, ``shared``, ``community`` or ``public``;
@@ -235,6 +240,9 @@ class ImageConfig:
     )
     build_timeout: Seconds = attrs.field(
         default=Seconds(28_800), validator=above_zero, metadata=NOT_OF_THE_NODE
+    )
+    build_room_mib: int | None = attrs.field(
+        default=None, validator=at_least(0), metadata=NOT_OF_THE_NODE
     )
     pause: bool = attrs.field(default=False, metadata={**NOT_OF_THE_NODE, "inherit": OWN})
     metadata: Mapping[str, str] = attrs.field(

@@ -228,11 +228,23 @@ class DemandPort(Protocol):
         """
         ...
 
+    async def foreign_servers(
+        self, provider: str, *, name: str, metadata: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """The ids of the servers of this name that bear all of this metadata; without ours.
+
+        Another launcher's may be found so whose ids it does not know.
+
+        Raises:
+            RefusedError: there is no such provider, or it cannot be asked now.
+        """
+        ...
+
     async def adopt(self, ask: Ask, server: ForeignServer) -> Node:
         """Take over a server that another launcher made; it is deleted when it is released.
 
-        It becomes a node in use, of a fulfilled request of the source. What else belongs to the
-        server is not taken over: a floating IP of the other launcher's stays. May be repeated.
+        It becomes a node in use, of a fulfilled request of the source, and the floating IPs that
+        lead to it are the node's: they are deleted with it. May be repeated.
 
         Args:
             ask: of a source, for the one label, with an idempotency key of the server's own.

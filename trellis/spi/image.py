@@ -8,7 +8,7 @@ import enum
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -76,6 +76,25 @@ class ImageBuilder(Protocol):
 
     def secrets(self) -> tuple[str, ...]:
         """Texts that must not be seen in the log of a build."""
+        ...
+
+
+@runtime_checkable
+class SizedBuilder(Protocol):
+    """An `ImageBuilder` that can tell beforehand how much room a build takes; none has to.
+
+    Of one that cannot, or whose answer is None, three times what the last build took is asked for,
+    and 2 GiB at least.
+    """
+
+    async def room(self, order: BuildOrder) -> int | None:
+        """The bytes that a build of *order* needs on the disk at most; None if it cannot be told.
+
+        Nothing is made or left by it. It is given 30 s, then it is cancelled.
+
+        Raises:
+            BuildError: it can be seen now that the build will fail.
+        """
         ...
 
 

@@ -252,6 +252,20 @@ class Provider(Protocol):
         """Look at one server. GONE stands for the cloud's 404."""
         ...
 
+    async def find_foreign(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """The ids of the servers of this name and metadata that bear no tag of a Trellis.
+
+        They are another launcher's, from which the cloud is taken over.
+        """
+        ...
+
+    async def public_of(self, external_id: str) -> tuple[PublicAddress, ...]:
+        """The floating IPs that lead to a server and bear no tag of a Trellis, whoever made them.
+
+        An address that is the server's own is none.
+        """
+        ...
+
     async def list(self, since: str | None) -> Listing:
         """List servers: all of them, or those changed since a time stamp of an earlier listing.
 

@@ -211,10 +211,13 @@ async def _told(
             lambda _settings: _Lent(transport), wall=wall, random=Random(1)
         ) as there:
             return await _to_its_end(story, there, tidies)
-    except* (TrellisError, CassetteError) as group:
-        found = list(_leaves(group))
-        # What the cassette says is the cause of what the client made of it.
-        raise next((x for x in found if isinstance(x, CassetteError)), found[0]) from None
+    except BaseExceptionGroup as group:
+        ours, others = group.split((TrellisError, CassetteError))
+        if ours is None or others is not None:
+            raise
+        found = list(_leaves(ours))
+    # What the cassette says is the cause of what the client made of it.
+    raise next((x for x in found if isinstance(x, CassetteError)), found[0])
 
 
 async def _to_its_end(story: CloudStory, there: Opened, tidies: bool) -> Any:
@@ -256,11 +259,14 @@ async def _tidied(scene: Scene) -> TrellisError | None:
 
 async def _access(place: Place, transports: TransportFactory, wall: Callable[[], float]) -> Access:
     """Log in beside the recording, to know what must not stand in it."""
+    found: list[BaseException] = []
     try:
         async with place.opened(read_only(transports), wall=wall, random=Random(1)) as there:
             access: Access = await there.account.token()
     except* TrellisError as group:
-        raise next(_leaves(group)) from None
+        found = list(_leaves(group))
+    if found:
+        raise found[0]
     return access
 
 

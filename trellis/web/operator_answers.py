@@ -45,6 +45,10 @@ class ExplanationAnswer(Struct, frozen=True, kw_only=True):
         tuple[DeclinedAnswer, ...], Meta(description="Providers that could not serve it.")
     ]
     history: Annotated[tuple[EventAnswer, ...], Meta(description="Its events, oldest first.")]
+    console: Annotated[
+        str,
+        Meta(description="End of the console of a node whose launch failed, if its label asks."),
+    ] = ""
 
 
 class SourceAnswer(Struct, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ def explanation_answer(explanation: Explanation) -> ExplanationAnswer:
         estimate_basis=explanation.estimate_basis,
         declined=tuple(declined_answer(declined) for declined in explanation.declined),
         history=tuple(event_answer(event) for event in explanation.history),
+        console=explanation.console,
     )
 
 

@@ -24,7 +24,8 @@ from trellis.zookeeper.errors import (
     ZnodeExistsError,
     ZooKeeperError,
 )
-from trellis.zookeeper.kazoo_client import DELETED, MADE, AddWatch, Client, RemoveWatches
+from trellis.zookeeper.kazoo_client import AddWatch, Client, RemoveWatches
+from trellis.zookeeper.kazoo_frames import DELETED, MADE
 from trellis.zookeeper.paths import checked
 from trellis.zookeeper.session import (
     ANY_VERSION,
@@ -80,6 +81,8 @@ async def kazoo_session(servers: Servers) -> AsyncIterator[Session]:
     failures = Failures(servers)
     session = _KazooSession(servers, failures)
     client = session.client
+    waking = _Waking(client)
+    trio.lowlevel.add_instrument(waking)
     try:
         client.start()
         await session.wait_opened()
@@ -88,6 +91,7 @@ async def kazoo_session(servers: Servers) -> AsyncIterator[Session]:
         yield session
     finally:
         session.lose()
+        trio.lowlevel.remove_instrument(waking)
         with trio.CancelScope(shield=True):  # bounded: the connection is cut
             await _stop(client)
 
@@ -109,6 +113,21 @@ async def _stop(client: Client) -> None:
         nursery.start_soon(cut_later)
         await trio.to_thread.run_sync(client.stop)
         nursery.cancel_scope.cancel()
+
+
+class _Waking(trio.abc.Instrument):
+    """Wakes kazoo's thread once for all that Trio's tasks have asked in one round.
+
+    Two threads of Python compute in turns. Woken at once, kazoo's would take its turn in the
+    middle of the round; here Trio is about to wait, and has no need of its own.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - the name is Trio's
+        """See `trio.abc.Instrument`: called once a round."""
+        self._client.wake()
 
 
 class _Waiting:
@@ -171,6 +190,9 @@ class _KazooSession:
         self._under_way = 0
         self._connection = 0
         self._watches = Watches()
+        self._posted = deque[tuple[Callable[..., None], tuple[Any, ...]]]()
+        self._awaited = False
+        """Whether Trio's thread will look at what was posted without being told again."""
 
     # ------------------------------------------------------------------- the session's calls
 
@@ -301,11 +323,22 @@ class _KazooSession:
     # ----------------------------------------------------- told by kazoo, in Trio's thread
 
     def post(self, act: Callable[..., None], *args: Any) -> None:
-        """Have something done in Trio's thread; from any thread."""
+        """Have something done in Trio's thread, in the order of the calls; from any thread."""
+        self._posted.append((act, args))
+        if self._awaited:
+            return
+        self._awaited = True
         try:
-            self._token.run_sync_soon(act, *args)
+            self._token.run_sync_soon(self._do_posted)
         except trio.RunFinishedError:
             return  # nobody is left to be told
+
+    def _do_posted(self) -> None:
+        # Before the first is taken: what comes later has this called again.
+        self._awaited = False
+        while self._posted:
+            act, args = self._posted.popleft()
+            act(*args)
 
     def answered(self, waiting: _Waiting, answer: outcome.Outcome[Any]) -> None:
         """An answer came; whoever was cancelled meanwhile does not want it."""

@@ -3,10 +3,11 @@
 kazoo's client speaks the wire in a thread of its own: frames, heartbeats, taking the session up
 again on another connection. What it has not is added here: persistent recursive watches; TLS that
 believes the configured CA alone and checks the server's name; a session that ends for good when
-the server says so, where kazoo would quietly open another; and a stop that does not wait.
+the server says so, where kazoo would quietly open another; and a stop that does not wait. What
+is sent and read is `trellis.zookeeper.kazoo_frames`.
 
-Private names of kazoo 2.11 that are used: ``KazooClient._call``, ``KazooClient._connection``,
-``ConnectionHandler._read_watch_event``. The tests fail if one of them is gone.
+Private name of kazoo 2.11 that is used here: ``KazooClient._connection``.
+The tests fail if it is gone.
 """
 
 import logging
@@ -20,18 +21,16 @@ from typing import Any, Final, Protocol
 from kazoo.client import KazooClient
 from kazoo.exceptions import WriterNotClosedException
 from kazoo.handlers.threading import SequentialThreadingHandler
-from kazoo.protocol.serialization import Watch, int_struct, write_string
+from kazoo.protocol.serialization import int_struct, write_string
 from kazoo.protocol.states import KazooState
 
+from trellis.zookeeper.kazoo_frames import Frames
 from trellis.zookeeper.session import Servers
 from trellis.zookeeper.unreachable import Failures, ssl_context
 
 RETRY_S: Final = 0.1
 RETRIES_PER_TIMEOUT: Final = 5.0
 """So often at least: a server that was started again waits a time-out long for its sessions."""
-
-# What of a znode a watch event tells, by ZooKeeper's numbers; a recursive watch has no other.
-MADE, DELETED, WRITTEN = 1, 2, 3
 
 
 class Answer(Protocol):
@@ -102,7 +101,7 @@ class RemoveWatches:
 
 
 class Client:
-    """A kazoo client with one session; methods may be called from any thread, and do not wait."""
+    """A kazoo client with one session; its methods do not wait, but for `stop`."""
 
     def __init__(self, servers: Servers, told: Told, failures: Failures) -> None:
         self._told = told
@@ -122,7 +121,7 @@ class Client:
             use_ssl=servers.tls is not None,
         )
         self._client.add_listener(self._changed)
-        self._client._connection._read_watch_event = self._read_event
+        self._frames = Frames(self._client, told.happened)
 
     def start(self) -> None:
         """Begin to connect."""
@@ -135,8 +134,12 @@ class Client:
         return None if known is None else int(known[0])
 
     def send(self, request: object, answer: Answer | None) -> None:
-        """Send a request of kazoo's, or one of the two of this module."""
-        self._client._call(request, answer if answer is not None else _Unheard())
+        """Send a request of kazoo's, or one of the two of this module, at the next `wake`."""
+        self._frames.send(request, answer if answer is not None else _Unheard())
+
+    def wake(self) -> None:
+        """Have what was sent go out; from the thread that sends."""
+        self._frames.wake()
 
     def stop(self) -> None:
         """End the session and kazoo's threads; blocks until they are gone."""
@@ -159,11 +162,6 @@ class Client:
             # In the thread that would connect next: it opens no other session.
             self._handler.refuse()
             self._told.lost()
-
-    def _read_event(self, body: bytes, offset: int) -> None:
-        event, _ = Watch.deserialize(body, offset)
-        if event.type in (MADE, DELETED, WRITTEN):
-            self._told.happened(event.type, event.path)
 
 
 class _Unheard:

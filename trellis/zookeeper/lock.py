@@ -13,11 +13,12 @@ import trio
 
 from trellis.zookeeper.errors import (
     NoSuchZnodeError,
+    OtherVersionError,
     SessionLostError,
     ZnodeExistsError,
     ZooKeeperError,
 )
-from trellis.zookeeper.session import Create, Session
+from trellis.zookeeper.session import Create, Operation, Session
 
 WITHDRAW_S = 2.0
 """How long a cancelled attempt may take to delete its contender; the session's end does it too."""
@@ -70,8 +71,13 @@ class Lock:
             raise RuntimeError(f"the lock {self.folder} is not held")
         return f"{self.folder}/{self._contender}"
 
-    async def try_acquire(self) -> bool:
+    async def try_acquire(self, *, seen: tuple[str, ...] | None = None) -> bool:
         """Take the lock if nobody has it or waits for it.
+
+        Args:
+            seen: the names in its folder, if they were seen of late and no attempt since is in
+                doubt: saves the look before the contender is made. The look after it is what
+                decides.
 
         Returns:
             whether it is held now; if not, no contender of ours is left. Where another's
@@ -80,7 +86,7 @@ class Lock:
         Cancelled, it deletes its contender, for at most `WITHDRAW_S`.
         """
         try:
-            if await self._first(contend=False):
+            if await self._first(contend=False, seen=seen):
                 return True
             if self._contender is not None:
                 await self.release()
@@ -89,6 +95,27 @@ class Lock:
                 await self.release()
             raise
         return False
+
+    async def take_new(self, *also: Operation) -> bool:
+        """Take a lock that nobody ever wanted, in one transaction with other operations.
+
+        The folder is made with the contender: so nobody can have come before.
+
+        Returns:
+            whether it was done, all of it; if not, nothing was: the folder is there, or one of
+            the other operations cannot be.
+
+        Cancelled, it may leave its contender until the session ends.
+        """
+        path = f"{self.folder}/{self._prefix}"
+        contender = Create(path=path, data=self._identifier, ephemeral=True, sequence=True)
+        try:
+            made = await self._session.transact([Create(path=self.folder), contender, *also])
+        except (ZnodeExistsError, NoSuchZnodeError, OtherVersionError):
+            return False
+        self._contender = made[1].rpartition("/")[2]
+        self._held = True
+        return True
 
     async def acquire(self) -> None:
         """Take the lock, waiting for all who came before.
@@ -120,23 +147,21 @@ class Lock:
         self._held = False
         self._contender = None
 
-    async def _first(self, *, contend: bool) -> bool:
+    async def _first(self, *, contend: bool, seen: tuple[str, ...] | None = None) -> bool:
         """Have a contender; whether it is the first. With ``contend`` also behind others."""
         self._held = False
+        names = await self._names() if seen is None else seen
         while True:
-            names = await self._names()
             self._contender = self._ours(names)
-            if self._contender is None:
-                if not contend and _contenders(names or ()):
-                    return False
-                if not await self._make(fresh=names is None):
-                    continue
-                if names is None:
-                    self._held = True
-                    return True  # The folder was made with it: nobody can have come before.
-                continue
-            self._held = self._predecessor(names or ()) is None
-            return self._held
+            if self._contender is not None:
+                self._held = self._predecessor(names or ()) is None
+                return self._held
+            if not contend and _contenders(names or ()):
+                return False
+            if await self._make(fresh=names is None) and names is None:
+                self._held = True
+                return True  # The folder was made with it: nobody can have come before.
+            names = await self._names()
 
     async def _make(self, *, fresh: bool) -> bool:
         """Make the contender, ``fresh`` with its folder; False if the folder is not as thought."""

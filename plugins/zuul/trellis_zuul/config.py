@@ -69,12 +69,18 @@ class ZuulConfig(DemandSourceConfig):
         zookeeper_tls: what TLS needs, which Zuul always has on; left out, connections are plain.
         zookeeper_timeout: a session without a sign of life for so long is over. Locks of a
             daemon that died are held for so long.
+        take_over_after: what another launcher left behind (nodes, requests, locks) must have been
+            seen for so long, without a break, before it is seen to here. Longer than a launcher
+            takes to restart.
     """
 
     zookeeper_servers: tuple[ZooKeeperServerConfig, ...] = attrs.field(validator=_servers)
     zookeeper_tls: ZooKeeperTlsConfig | None = None
     zookeeper_timeout: Seconds = attrs.field(
         default=Seconds(10), validator=(at_least(1), at_most(600))
+    )
+    take_over_after: Seconds = attrs.field(
+        default=Seconds(60), validator=(at_least(1), at_most(3600))
     )
 
     @property

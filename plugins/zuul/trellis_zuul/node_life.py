@@ -72,6 +72,8 @@ class NodeLife:
         self._changed = trio.Event()
         self._others_seen = self._in_doubt = False
         self._ours_first = False
+        self._sure = True
+        """Whether no contender of ours can be there that the lock does not know of."""
         self._free_since = ground.wall()
         self._said = ""
         self._barred = False
@@ -273,7 +275,13 @@ class NodeLife:
         if self._folder not in self._ground.nodes:
             self._ours_first = True
         try:
-            locked = await self._lock.try_acquire()
+            # Nobody was seen there just now; who came since is seen before anything is done.
+            nodes, sure = self._ground.nodes, self._sure
+            empty = self._folder in nodes and not nodes.children(self._folder)
+            self._sure = False
+            seen = () if sure and empty else None
+            locked = await self._lock.try_acquire(seen=seen)
+            self._sure = True
             data, stat = await self._ground.session.get(self._path) if locked else (b"", None)
         except NoSuchZnodeError:
             self._lock.forget()

@@ -6,6 +6,7 @@ those keys that it has read, beside six of its own: a document without ``state_t
 """
 
 import enum
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from trellis_zuul.raw_object import NotAnObjectError, RawObject, read_object
 
 MARK: Final = "trellis"
 """Our key in ``driver_data``, which Zuul keeps and never reads."""
+READ_LATELY: Final = 256
+"""So many documents are kept as they were read: a few MiB at most, as Zuul writes them."""
 _KEYED: Final = frozenset({"ssh", "network_cli"})
 """Connection types for which host keys are read."""
 
@@ -128,8 +131,11 @@ class NodeDocument:
         return self.whole.encoded({"state": state.value, "state_time": now})
 
 
+@functools.lru_cache(maxsize=READ_LATELY)
 def read_node(data: bytes) -> NodeDocument:
     """Read the data of a node's znode.
+
+    Several look at each document when it is written, so the latest are kept.
 
     Nothing but JSON and its being an object is demanded: what is missing or of a wrong type reads
     as absent, as one strange document must not stop the rest.

@@ -353,12 +353,20 @@ class RequestLife:
             self._contends = False
             await self._wait_a_little()
             return
-        try:
+
+        async def read_and_act() -> None:
             data, stat = await self._ground.session.get(self._path)
             document = self._read(data)
             waits = (ZuulState.REQUESTED, ZuulState.PENDING)
             if stat.czxid == self.czxid and document is not None and document.state in waits:
                 await act(document, stat)
+
+        await self._acting(read_and_act)
+
+    async def _acting(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Act while the lock is held, then let go of it."""
+        try:
+            await act()
         except (NoSuchZnodeError, OtherVersionError):
             # It was changed or deleted meanwhile, and the mirror will show it.
             await self._unlock()
@@ -368,7 +376,32 @@ class RequestLife:
 
     async def _take_over(self, mine: NodeRequest) -> None:
         """It has a place, or has ended: from here to its answer the lock is held."""
-        await self._under_lock(lambda document, stat: self._serve(mine, document, stat))
+        if mine.state is RequestState.PENDING and (taken := await self._taken_at_once()):
+            document, stat = taken
+            await self._acting(lambda: self._serve(mine, document, stat))
+        else:
+            await self._under_lock(lambda document, stat: self._serve(mine, document, stat))
+
+    async def _taken_at_once(self) -> tuple[RequestDocument, Stat] | None:
+        """Lock it and say that it is pending, in one transaction; None if that cannot be.
+
+        As it is for most: as far as the mirror shows nobody ever wanted the lock, and the request
+        is as it was read. ZooKeeper makes sure of both.
+        """
+        znode = self._ground.requests.get(self._path)
+        if znode is None or znode.stat is None or self._lock.folder in self._ground.request_locks:
+            return None
+        document = self._read(znode.data)
+        if self._contends or document is None or document.state is not ZuulState.REQUESTED:
+            return None
+        pending, version = document.pending(self._ground.wall()), znode.stat.version
+        self._contends = True
+        self._contends = await self._lock.take_new(
+            Write(path=self._path, data=pending, version=version)
+        )
+        if not self._contends:
+            return None
+        return read_request(self.id, pending), attrs.evolve(znode.stat, version=version + 1)
 
     async def _serve(self, mine: NodeRequest, document: RequestDocument, stat: Stat) -> None:
         session, now = self._ground.session, self._ground.wall

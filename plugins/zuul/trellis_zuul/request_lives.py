@@ -4,7 +4,7 @@ import structlog
 import trio
 
 from trellis.errors import StoreError
-from trellis.model.request import NodeRequest
+from trellis.model.request import NodeRequest, RequestState
 from trellis.zookeeper.errors import SessionLostError
 from trellis_zuul.foreign import is_taken_over
 from trellis_zuul.ground import Ground
@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 FIRST_WAIT_S = 1.0
 MOST_WAIT_S = 300.0
+_OF_NO_ZNODE = "none-"
+"""Begins the name of a znode that there never is."""
 
 
 class RequestLives:
@@ -69,10 +71,25 @@ class RequestLives:
                 continue  # a node of another launcher's, whose end is waited for elsewhere
             if znode is None:
                 log.error("zuul_request_without_znode", request=mine.id, context=mine.ask.context)
+                nursery.start_soon(
+                    self._end_odd, mine, "no request of Zuul's is named in it", nursery
+                )
             elif znode.request_id in self._lives:
                 log.error("zuul_request_asked_twice", request=mine.id, znode=znode.request_id)
+                why = f"{znode.request_id} has another request here"
+                nursery.start_soon(self._end_odd, mine, why, nursery)
             else:
                 self._begin(znode.request_id, znode.czxid, mine, nursery)
+
+    async def _end_odd(self, mine: NodeRequest, why: str, nursery: trio.Nursery) -> None:
+        """End a request that cannot be answered: else it would stay, and nobody look after it.
+
+        Its nodes in the tree have lives of their own; those that are not there are released.
+        """
+        if mine.state is RequestState.FULFILLED:
+            self._begin(f"{_OF_NO_ZNODE}{mine.id}", 0, mine, nursery)
+        else:
+            await self._ground.port.cancel(mine.id, why=why)
 
     def _told(self, request_id: str, nursery: trio.Nursery) -> None:
         if request_id in self._lives:

@@ -84,7 +84,9 @@ class ZuulSource:
             random=self._context.random,
             shown=self._shown,
         )
-        sweeps, foreign = Sweeps(ground), ForeignNodes(ground, lambda: pools.own)
+        lasts_s = self._config.take_over_after
+        sweeps = Sweeps(ground, lasts_s=lasts_s)
+        foreign = ForeignNodes(ground, lambda: pools.own, lasts_s=lasts_s)
         marks = Marks(ground.nodes, deployment=self._context.deployment, source=self._config.name)
         pools = Pools(ground, self._pool_ids)
         handing_over = HandingOver(ground, pools, marks)

@@ -37,29 +37,41 @@ from trellis_zuul.request_wire import UnreadableRequestError, ZuulState, read_re
 
 log = structlog.get_logger()
 
-EVERY_S: Final = 20.0
 TWICE_S: Final = 60.0
-"""Two sightings must be at least so far apart."""
+"""Two sightings must be at least so far apart, unless the configuration says otherwise."""
+LOOKS: Final = 3
+"""So often is looked between them."""
+EVERY_S: Final = TWICE_S / LOOKS
 
 
 class Sightings:
-    """Since when each of some things has been seen, without a break."""
+    """Since when each of some things has been seen, without a break.
 
-    def __init__(self) -> None:
+    Args:
+        lasts_s: for so long it must have been seen.
+    """
+
+    def __init__(self, lasts_s: float = TWICE_S) -> None:
+        self._lasts_s = lasts_s
         self._since: dict[str, float] = {}
 
     def lasting(self, seen: Iterable[str], now: float) -> tuple[str, ...]:
-        """Those of what is seen now that were seen at each look for `TWICE_S`."""
+        """Those of what is seen now that were seen at each look for so long."""
         self._since = {one: self._since.get(one, now) for one in seen}
-        return tuple(one for one, since in self._since.items() if now - since >= TWICE_S)
+        return tuple(one for one, since in self._since.items() if now - since >= self._lasts_s)
 
 
 class Sweeps:
-    """Runs on one session's ground; the mirrors must not run yet."""
+    """Runs on one session's ground; the mirrors must not run yet.
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._folders, self._stuck, self._bare = Sightings(), Sightings(), Sightings()
+    Args:
+        lasts_s: what is swept must have been seen for so long.
+    """
+
+    def __init__(self, ground: Ground, *, lasts_s: float = TWICE_S) -> None:
+        self._ground, self._every_s = ground, lasts_s / LOOKS
+        self._folders, self._stuck = Sightings(lasts_s), Sightings(lasts_s)
+        self._bare = Sightings(lasts_s)
         # Kept as they change, so that a look costs what there is to sweep, not what there is.
         self._pending: set[str] = set()
         self._empty: set[str] = set()
@@ -69,13 +81,13 @@ class Sweeps:
         ground.nodes.tell(self._node_told)
 
     async def run(self) -> None:
-        """Look every `EVERY_S`, until cancelled.
+        """Look every now and then, until cancelled.
 
         Raises:
             SessionLostError: the session is over.
         """
         while True:
-            await trio.sleep(EVERY_S)
+            await trio.sleep(self._every_s)
             try:
                 await self._look()
             except DisconnectedError:

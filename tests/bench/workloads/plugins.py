@@ -131,12 +131,13 @@ class Plugins:
             pool=_pool(spec, kind, types),
         )
         lives = functools.partial(self._lives, stage)
+        told = ""
         try:
             with structlog.testing.capture_logs():
                 return trio.run(lives, clock=trio.testing.MockClock(autojump_threshold=0))
         except* AssertionError as group:
             told = "; ".join(str(error) for error in leaves(group))
-            raise BrokenRunError(f"{kind} on the twin {spec.name}: {told}") from None
+        raise BrokenRunError(f"{kind} on the twin {spec.name}: {told}")
 
     async def _lives(self, stage: Stage) -> Count:
         nodes: list[Node] = []

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -32,6 +33,7 @@ _END_S: Final = 10.0
 _LOOK_S: Final = 0.25
 _MIB: Final = 1024 * 1024
 _IMAGE: Final = "large"
+_SOURCE: Final = "source.raw"
 CLOUDS: Final = ("alpha", "beta", "gamma")
 
 
@@ -49,10 +51,16 @@ class Uploads:
     mib: int = 2048
 
     async def run(self, folder: Path) -> Outcome:
-        """Run it once."""
+        """Run it once; of its folder only what is small is left, however it ends."""
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return await self._run(folder)
+        finally:
+            _remove_large(folder)
+
+    async def _run(self, folder: Path) -> Outcome:
         outcome = Outcome()
-        source = folder / "source.raw"
+        source = folder / _SOURCE
         checksum = await trio.to_thread.run_sync(partial(_write, source, self.mib))
         async with _clouds(folder) as clouds:
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -328,6 +336,14 @@ def _posted(url: str, body: Any, token: str = "") -> tuple[Any, Any]:
     )
     with urllib.request.urlopen(request, timeout=_START_S) as answer:
         return answer.headers, json.load(answer)
+
+
+def _remove_large(folder: Path) -> None:
+    """Remove the file and all that was made of it; logs and stores stay."""
+    images = folder / "images"
+    for path in (folder / _SOURCE, *images.glob(f"{_IMAGE}-*.raw")):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(images / ".scratch", ignore_errors=True)
 
 
 def _write(path: Path, mib: int) -> str:

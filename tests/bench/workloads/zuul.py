@@ -7,9 +7,10 @@ import attrs
 import trio
 
 from tests.bench.child import BrokenRunError
+from tests.bench.machine import cpu_s
 from tests.bench.outcome import Outcome
 from tests.bench.setup import ALPHA, CloudSetup
-from tests.bench.stand import stand
+from tests.bench.stand import Snapshot, Stand, stand
 from tests.bench.workloads.steady import finished, together
 from tests.bench.zuul_requestors import ZuulRequestors, make_roots
 from tests.bench.zuul_setup import ZuulSetup
@@ -30,12 +31,15 @@ class Zuul:
         in_flight: jobs at a time.
         ramp_s: over which they begin.
         seconds: how long is measured, after the ramp.
+        counting: whether each write is seen and counted, which costs ZooKeeper and the bench a
+            message for each.
     """
 
     cloud: CloudSetup = ALPHA
     in_flight: int
     ramp_s: float
     seconds: float
+    counting: bool = True
 
     async def run(self, folder: Path) -> Outcome:
         """Run it; wants Java and ZooKeeper."""
@@ -62,24 +66,42 @@ class Zuul:
         ):
             await make_roots(scheduler)
             setup = ZuulSetup(servers=servers("trellis"), clouds=(self.cloud,))
+            read = await _reads(zookeeper)
             async with stand(setup, folder) as running, trio.open_nursery() as counting:
                 requestors = ZuulRequestors(scheduler=scheduler, executor=executor)
                 counted = _Writes()
-                await counting.start(counted.run, counter)
+                if self.counting:
+                    await counting.start(counted.run, counter)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(lambda: requestors.keep(self.in_flight, ramp_s=self.ramp_s))
                     await trio.sleep(self.ramp_s)
-                    before = await running.snapshot()
+                    before = await _snapshot(running, zookeeper)
                     await trio.sleep(self.seconds)
-                    after = await running.snapshot()
+                    after = await _snapshot(running, zookeeper)
                     requestors.stop()
                 run = await finished(running, requestors, before, after)
+                read = await _reads(zookeeper) - read
                 counting.cancel_scope.cancel()
         outcome = together([run])
         lives = max(1, len(requestors.lives))
+        outcome.figures["reads_zuul"] = requestors.reads / lives
+        outcome.figures["reads_trellis"] = (read - requestors.reads) / lives
         outcome.figures["writes_zuul"] = requestors.writes / lives
-        outcome.figures["writes_trellis"] = (counted.number - requestors.writes) / lives
+        if self.counting:
+            outcome.figures["writes_trellis"] = (counted.number - requestors.writes) / lives
         return outcome
+
+
+async def _reads(zookeeper: RealZooKeeper) -> int:
+    """How many requests the server has answered that write nothing; heartbeats are among them."""
+    return await trio.to_thread.run_sync(zookeeper.counted, "zk_cnt_readlatency")
+
+
+async def _snapshot(running: Stand, zookeeper: RealZooKeeper) -> Snapshot:
+    taken = await running.snapshot()
+    assert zookeeper.process is not None
+    taken.cpu_s["zookeeper"] = cpu_s(zookeeper.process.pid)
+    return taken
 
 
 class _Writes:

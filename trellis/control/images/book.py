@@ -3,7 +3,9 @@
 Every index follows from the records alone; a restart builds them anew from the store.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import attrs
@@ -39,6 +41,7 @@ class ImageBook:
         by_external: the upload that an image in a cloud is, by provider and the cloud's id.
         on_image, on_build, on_upload: called for each record that changed, before and after
             (after is None when it is gone, before when it is new), after all indexes hold it.
+        on_released: called when nothing reads a file any more (see `reading`).
         revision: rises with each batch that changed anything here.
     """
 
@@ -50,9 +53,12 @@ class ImageBook:
         self.on_image: list[Callable[[ImageRecord | None, ImageRecord | None], None]] = []
         self.on_build: list[Callable[[Build | None, Build | None], None]] = []
         self.on_upload: list[Callable[[Upload | None, Upload | None], None]] = []
+        self.on_released: list[Callable[[], None]] = []
         self.revision = 0
+        self._read: Counter[tuple[BuildId, str]] = Counter()
         self._builds_of: dict[str, dict[BuildId, Build]] = {}
         self._uploads_of: dict[str, dict[UploadId, Upload]] = {}
+        self._of_image: dict[str, OfImage] = {}
         self._at: dict[tuple[str, str], tuple[Upload, ...]] = {}
         self._at_provider: dict[str, dict[UploadId, Upload]] = {}
 
@@ -90,14 +96,17 @@ class ImageBook:
         return found is not None and found.state is BuildState.BUILDING
 
     def of_image(self, image: str) -> OfImage:
-        """All there is of an image."""
-        builds = self._builds_of.get(image, {}).values()
-        uploads = self._uploads_of.get(image, {}).values()
-        return OfImage(
-            record=self.record(image),
-            builds=tuple(sorted(builds, key=lambda one: one.number, reverse=True)),
-            uploads=tuple(sorted(uploads, key=upload_order, reverse=True)),
-        )
+        """All there is of an image; the same object as before until something of it changes."""
+        known = self._of_image.get(image)
+        if known is None:
+            builds = self._builds_of.get(image, {}).values()
+            uploads = self._uploads_of.get(image, {}).values()
+            known = self._of_image[image] = OfImage(
+                record=self.record(image),
+                builds=tuple(sorted(builds, key=lambda one: one.number, reverse=True)),
+                uploads=tuple(sorted(uploads, key=upload_order, reverse=True)),
+            )
+        return known
 
     def at(self, provider: str, image: str) -> tuple[Upload, ...]:
         """The uploads of an image to a provider, that of the newest build first."""
@@ -115,15 +124,43 @@ class ImageBook:
         """The images of which there is a record, a build or an upload."""
         return tuple(dict.fromkeys((*self.images, *self._builds_of, *self._uploads_of)))
 
+    # ------------------------------------------------------------------------- files in use
+
+    @contextmanager
+    def reading(self, build: BuildId, format: str) -> Iterator[None]:
+        """A file of a build is read in this block, and stays meanwhile.
+
+        That is of this process: what reads them ends with it.
+        """
+        self._read[build, format] += 1
+        try:
+            yield
+        finally:
+            self._read[build, format] -= 1
+            if not self._read[build, format]:
+                del self._read[build, format]
+                for told in self.on_released:
+                    told()
+
+    def is_read(self, build: BuildId) -> bool:
+        """Whether something reads a file of a build at this moment."""
+        return any(one == build for one, _ in self._read)
+
+    def read(self) -> frozenset[tuple[BuildId, str]]:
+        """The builds and formats whose files are read at this moment."""
+        return frozenset(self._read)
+
     # ------------------------------------------------------------------------- the indexes
 
     def _take(self, before: Record | None, after: Record | None) -> None:
         match before if after is None else after:
             case ImageRecord(name=name):
+                self._of_image.pop(name, None)
                 self.images.pop(name, None)
                 if isinstance(after, ImageRecord):
                     self.images[name] = after
             case Build(image=image) as build:
+                self._of_image.pop(image, None)
                 kept = None if after is None else build
                 _put(self.builds, build.id, kept)
                 _put(self._builds_of.setdefault(image, {}), build.id, kept)
@@ -137,6 +174,7 @@ class ImageBook:
 
     def _take_upload(self, was: Upload | None, upload: Upload, *, gone: bool) -> None:
         after, place = None if gone else upload, (upload.provider, upload.image)
+        self._of_image.pop(upload.image, None)
         _put(self.uploads, upload.id, after)
         _put(self._uploads_of.setdefault(upload.image, {}), upload.id, after)
         if not self._uploads_of[upload.image]:

@@ -28,7 +28,7 @@ from trellis.model.image import Artifact, Build, BuildState
 from trellis.model.names import BuildId
 from trellis.model.provider import StoreMeta
 from trellis.spi.config import ImageConfig
-from trellis.spi.image import BuildOrder, ImageBuilder
+from trellis.spi.image import BuildOrder, ImageBuilder, SizedBuilder
 from trellis.spi.registry import ImageBuilderRegistry
 from trellis.store.store import Store
 
@@ -41,8 +41,11 @@ PHASE_S: Final = 1.0
 PROGRESS_S: Final = 30.0
 """How far the log has come is recorded so often, which is an event."""
 LEAST_FREE: Final = 2 * 1024**3
-"""Bytes that have to be free for a build, and three times what the last one took."""
+"""Bytes that have to be free for a build whose builder cannot tell what it needs."""
+ROOM_S: Final = 30.0
+"""So long a builder may take to tell."""
 _UNDO_S: Final = 240.0
+_MIB: Final = 1024**2
 
 Maker = Callable[[ImageConfig], ImageBuilder | None]
 
@@ -81,7 +84,7 @@ class Building:
         in_force: the policy, whose images, folders and workers count.
         maker: makes the builder of an image.
         ground: where the files are.
-        least_free: bytes that have to be free before a build.
+        least_free: bytes that have to be free before a build whose builder cannot tell more.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Building:
         self._again_at: dict[BuildId, float] = {}
         self._tidied_at = -math.inf
         book.on_build.append(self._changed)
+        book.on_released.append(self._nudge)
 
     # ----------------------------------------------------------------- what others may do
 
@@ -169,6 +173,8 @@ class Building:
         if build.id in self._work:
             return
         if build.state is BuildState.DELETING:
+            if self._book.is_read(build.id):
+                return  # what reads its files tells when it has ended
             if trio.current_time() >= self._again_at.get(build.id, -math.inf):
                 self._start(nursery, self._delete, build, _Work(build.image, None))
         elif build.state is BuildState.BUILDING and build.id not in self._new:
@@ -265,7 +271,7 @@ class Building:
                 f"{build.builder!r}: see `trellis plugin list`"
             )
         order = await self._order(build, work.slot or 0)
-        await self._room_for(build, order.base.parent)
+        await self._room_for(build, config, builder, order)
         try:
             return await self._run(build, work, config, builder, order, live)
         except BuildError as error:
@@ -332,23 +338,36 @@ class Building:
             ),
         )
 
-    async def _room_for(self, build: Build, folder: Path) -> None:
+    async def _room_for(
+        self, build: Build, config: ImageConfig, builder: ImageBuilder, order: BuildOrder
+    ) -> None:
         """Refuse to begin a build that would most likely fill the disk.
 
         Raises:
             BuildError: there is too little room.
         """
-        ready = [x for x in self._book.of_image(build.image).builds if x.ready_at is not None]
-        last = sum(one.size for one in ready[0].artifacts) if ready else 0
-        needed = max(self._least_free, 3 * last)
+        folder = order.base.parent
+        if config.build_room_mib is not None:
+            needed = config.build_room_mib * _MIB
+            words = f"{config.build_room_mib} MiB have to be (build-room-mib)"
+        elif (told := await _room_told(builder, order)) is not None:
+            needed, words = told, f"this build needs {_mib(told)} MiB"
+        else:
+            of_image = self._book.of_image(build.image).builds
+            ready = [one for one in of_image if one.ready_at is not None]
+            last = sum(one.size for one in ready[0].artifacts) if ready else 0
+            needed = max(self._least_free, 3 * last)
+            words = (
+                f"a build may need {_mib(needed)} MiB (three times what the last one took, 2 GiB "
+                "at least; `build-room-mib` says otherwise)"
+            )
         try:
             free = await self._ground.free(folder)
         except OSError as error:
             raise BuildError(f"the room in {folder} cannot be seen: {error.strerror}") from error
         if free < needed:
             raise BuildError(
-                f"{folder} has {_mib(free)} MiB free, and a build may need {_mib(needed)} MiB "
-                "(three times what the last one took, 2 GiB at least). Make room there, set "
+                f"{folder} has {_mib(free)} MiB free, and {words}. Make room there, set "
                 "`images-dir` to another disk, or keep fewer builds"
             )
 
@@ -433,9 +452,10 @@ class Building:
         policy, builds = self._in_force.policy.images, set(self._book.builds)
         if await self._is_anothers(policy.folder):
             return
-        images = {build.image for build in self._book.builds.values()} | set(policy.configs)
-        for image in sorted(images):
-            gone = await self._ground.prune_logs(policy.logs, image, builds, policy.logs_kept)
+        # A name that was ever built stays in the book, also when it is configured no longer.
+        for image in sorted({*self._book.names(), *policy.configs}):
+            most = policy.logs_kept if image in policy.configs else 0
+            gone = await self._ground.prune_logs(policy.logs, image, builds, most)
             if gone:
                 log.info("build_logs_deleted", image=image, count=len(gone))
         strangers = tuple(await self._ground.strangers(policy.folder, builds))
@@ -486,6 +506,25 @@ async def _outcome(
         return _bug(crash)
 
 
+async def _room_told(builder: ImageBuilder, order: BuildOrder) -> int | None:
+    """What a builder says that it needs; None where it cannot tell, or not in time.
+
+    Raises:
+        BuildError: it sees that it will fail, or has a bug.
+    """
+    if not isinstance(builder, SizedBuilder):
+        return None
+    told: int | None = None
+    with trio.move_on_after(ROOM_S):
+        try:
+            told = await builder.room(order)
+        except BuildError:
+            raise
+        except Exception as crash:
+            raise _bug(crash) from crash
+    return told
+
+
 async def _cleaned(builder: ImageBuilder, order: BuildOrder) -> BuildError | None:
     """Have a builder undo what it has left; say what is wrong with that."""
     try:
@@ -504,4 +543,4 @@ def _bug(crash: Exception) -> BuildError:
 
 
 def _mib(size: int) -> int:
-    return size // 1024**2
+    return size // _MIB

@@ -12,7 +12,7 @@ import attrs
 from trellis.control.fleet import Fleet
 from trellis.control.images.absence import why_absent
 from trellis.control.images.book import ImageBook
-from trellis.images.canary import Rule, may_try, only_one_fails
+from trellis.images.canary import Rule, first_is_full, may_try, only_one_fails
 from trellis.model.image import Build, ImageRecord, Standing, Trial, Upload, UploadState
 from trellis.model.image import upload_order as order_of
 from trellis.model.names import NodeId, UploadId
@@ -41,6 +41,9 @@ class _Tally:
 class Choice:
     """Chooses the upload of each launch.
 
+    Attributes:
+        revision: rises with what changes the choice and is on no record of an image.
+
     Args:
         book: of all uploads.
         fleet: of all nodes; it must have been loaded.
@@ -51,6 +54,7 @@ class Choice:
         self, book: ImageBook, fleet: Fleet, images: Callable[[], Mapping[str, ImageConfig]]
     ) -> None:
         self._book, self._fleet, self._images = book, fleet, images
+        self.revision = 0
         self._building: Counter[tuple[str, str]] = Counter()
         self._given: dict[NodeId, tuple[Place, UploadId]] = {}
         self._given_from: Counter[UploadId] = Counter()
@@ -59,6 +63,7 @@ class Choice:
         self._read: dict[str, Inventory] = {}
         self._dressed: dict[str, Inventory] = {}
         self._closed: dict[str, str] = {}
+        self._full: set[UploadId] = set()
         for node in fleet.nodes.values():
             self._count(None, node)
         fleet.on_node.append(self._node_changed)
@@ -166,6 +171,7 @@ class Choice:
             self._given[node_id] = place, chosen.id
             self._given_from[chosen.id] += 1
             self._last_given = node_id
+            self._crowd_changed(chosen)
         return chosen
 
     def flying(self, upload: Upload) -> int:
@@ -188,6 +194,7 @@ class Choice:
     def _take_back(self, node_id: NodeId) -> None:
         place, given = self._given.pop(node_id)
         self._given_from[given] -= 1
+        self._crowd_changed(self._book.uploads.get(given))
         tally = self._tallies.get(place)
         if tally is not None:
             tally.launched -= 1
@@ -206,6 +213,12 @@ class Choice:
                 self._building[key] += sign
                 if not self._building[key]:
                     del self._building[key]
+                self._crowd_changed(self._book.by_external.get(key))
+
+    def _crowd_changed(self, upload: Upload | None) -> None:
+        """See whether more launches of an upload may begin, or no more, than was offered last."""
+        if upload is not None and bool(self.why_full(upload)) != (upload.id in self._full):
+            self._dressed.pop(upload.provider, None)
 
     # --------------------------------------------------------------------------- inventory
 
@@ -247,14 +260,37 @@ class Choice:
         fails = only_one_fails(upload.trial, rule)
         return fails and f"image {upload.image}: {fails} of build {upload.build_id}"
 
+    def why_full(self, upload: Upload) -> str:
+        """Why no more launches may begin from an upload for now; "" if they may.
+
+        Of one that nothing came before nobody knows whether it boots.
+        """
+        rule = self.rule(upload.image)
+        if rule is None or not self._is_unproved(upload):
+            return ""
+        if not first_is_full(upload.trial, rule, self.flying(upload)):
+            return ""
+        return (
+            f"image {upload.image}: it is not known yet whether build {upload.build_id} boots: as "
+            f"many launches from it were begun as may be for that ({rule.nodes}, canary-nodes)"
+        )
+
+    def _is_unproved(self, upload: Upload) -> bool:
+        """Whether it may serve without anything having become ready from it, by no one's word."""
+        if upload.standing is not Standing.CANARY or (upload.trial and upload.trial.ready):
+            return False
+        return self._book.record(upload.image).place(upload.provider).pin is None
+
     def takes_none(self, provider: str, why: str) -> None:
         """Note why nothing can be uploaded to a provider; "" where it can."""
         if self._closed.get(provider, "") != why:
             self._closed[provider] = why
+            self.revision += 1
             self._dressed.pop(provider, None)
 
     def refresh(self) -> None:
         """Look at everything anew: the configuration has changed."""
+        self.revision += 1
         self._dressed.clear()
 
     def _dress(self, provider: str, inventory: Inventory) -> Inventory:
@@ -265,12 +301,20 @@ class Choice:
             if offer.image is None:
                 continue
             stable = self.choose(provider, offer.image)
-            if reason := self.why_missing(provider, offer.image):
+            reason = self.why_missing(provider, offer.image)
+            if stable is not None and not reason:
+                reason = self._note_full(stable)
+            if reason:
                 missing[key] = reason
                 del offers[key]
             elif stable is not None:
                 offers[key] = dress(offer, stable)
         return attrs.evolve(inventory, offers=offers, missing=missing)
+
+    def _note_full(self, upload: Upload) -> str:
+        why = self.why_full(upload)
+        (self._full.add if why else self._full.discard)(upload.id)
+        return why
 
     # ----------------------------------------------------------------------- what changes it
 
@@ -281,7 +325,10 @@ class Choice:
         if before is not None and after is not None:
             same = attrs.evolve(before, trial=after.trial) == after
             if same and bool(self.why_unserving(before)) == bool(self.why_unserving(after)):
-                return  # a count of a trial changes nothing that is offered
+                self._crowd_changed(after)
+                return  # a count of a trial changes nothing else that is offered
+        if after is None:
+            self._full.discard(upload.id)
         self._dressed.pop(upload.provider, None)
 
     def _build_changed(self, before: Build | None, after: Build | None) -> None:

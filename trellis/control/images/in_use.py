@@ -21,6 +21,7 @@ class InUse:
 
     def __init__(self, fleet: Fleet, book: ImageBook, freed: Callable[[], None]) -> None:
         self._book, self._freed = book, freed
+        self._moved: Counter[str] = Counter()
         self._count = Counter(_place(node) for node in fleet.nodes.values())
         fleet.on_node.append(self._see)
 
@@ -36,7 +37,15 @@ class InUse:
         """How many nodes that are not proved gone were made from an image."""
         return self._count.get((provider, external_id), 0)
 
+    def moved(self, image: str) -> int:
+        """A number that is another one whenever the nodes of one of its uploads are others."""
+        return self._moved[image]
+
     def _see(self, before: Node | None, after: Node | None) -> None:
+        for node in (before, after):
+            upload = self._book.by_external.get(_place(node)) if node is not None else None
+            if upload is not None:
+                self._moved[upload.image] += 1
         if after is not None:
             self._count[_place(after)] += 1
         if before is not None:

@@ -107,6 +107,7 @@ class Images:
         self._began = math.nan
         for told in (book.on_image, book.on_build, book.on_upload):
             told.append(self._changed)
+        book.on_released.append(nudge)
 
     # ------------------------------------------------------------------------- the loop
 
@@ -175,6 +176,7 @@ class Images:
             images={name: self._view(name) for name in names},
             providers={name: running.image_place() for name, running in self._providers.items()},
             in_use=self._in_use.uploads(),
+            read=book.read(),
             slots_left=policy.workers - building if self._builds is not None else 0,
             hurried=self._hurried(),
             logs_kept=policy.logs_kept,

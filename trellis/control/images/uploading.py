@@ -4,6 +4,7 @@ Cancellation makes no cloud call: what was recorded stays, and the next process 
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 import attrs
@@ -131,8 +132,8 @@ class Uploading:
                 try:
                     if upload.state is UploadState.DELETING:
                         await self._deletion.delete(upload_id)
-                    elif await self._upload(upload_id):
-                        nursery.start_soon(self._run_hook, upload_id)
+                    else:
+                        await self._upload_and_hook(upload, nursery)
                 except StoreError:
                     raise
                 except UploadMovedOnError:
@@ -165,8 +166,20 @@ class Uploading:
         finally:
             del self._attempts[upload_id]
 
-    async def _run_hook(self, upload_id: UploadId) -> None:
+    async def _upload_and_hook(self, upload: Upload, nursery: trio.Nursery) -> None:
+        """Make the attempt, then start its hook; the file is there until both have ended."""
+        with ExitStack() as reading:
+            reading.enter_context(self.book.reading(upload.build_id, upload.artifact.format))
+            if await self._upload(upload.id):
+                # A task that is started gets to its first line, also where all is cancelled.
+                nursery.start_soon(self._run_hook, upload.id, reading.pop_all())
+
+    async def _run_hook(self, upload_id: UploadId, reading: ExitStack) -> None:
         """Run what the site wants to be run after an upload, and record how it failed."""
+        with reading:
+            await self._hook(upload_id)
+
+    async def _hook(self, upload_id: UploadId) -> None:
         upload = self._records.head(upload_id)
         config = self.image_config(upload.image)
         command = config.post_upload_hook if config is not None else None

@@ -7,6 +7,7 @@ import attrs
 from trellis.control.images.choice import Choice
 from trellis.control.images.in_use import InUse
 from trellis.control.images.service import AtWork
+from trellis.control.images.shown import ShownImages, Sources
 from trellis.control.images.sources import Sent
 from trellis.images.canary import Rule
 from trellis.images.decisions import ImagesPlan
@@ -32,7 +33,7 @@ class UnderWay:
 
 @attrs.frozen(kw_only=True)
 class ImagesView:
-    """Shows images; holds nothing of its own.
+    """Shows images; what it has shown is shown again as long as it is still so.
 
     Attributes:
         snapshot: the records and the configuration as they are now.
@@ -49,17 +50,20 @@ class ImagesView:
     providers: Mapping[str, AtWork]
     under_way: Callable[[str, UploadId], UnderWay]
     trial: Callable[[UploadId], str] = lambda _: ""
+    _shown: ShownImages = attrs.field(factory=ShownImages, init=False)
 
     def all(self) -> tuple[ImageStatus, ...]:
         """Every image, those that are configured first."""
         now = self.snapshot()
-        return tuple(self._image(now, image) for image in now.images.values() if _there_is(image))
+        there = [image for image in now.images.values() if _there_is(image)]
+        self._shown.forget_all_but(image.name for image in there)
+        return tuple(self._image_now(now, image) for image in there)
 
     def one(self, name: str) -> ImageStatus | None:
         """One image; None if there is none of this name."""
         now = self.snapshot()
         image = now.images.get(name)
-        return self._image(now, image) if image is not None and _there_is(image) else None
+        return self._image_now(now, image) if image is not None and _there_is(image) else None
 
     def names(self) -> list[str]:
         """The names of all images."""
@@ -76,11 +80,39 @@ class ImagesView:
 
     # ------------------------------------------------------------------------- the parts
 
+    def _image_now(self, snapshot: ImagesSnapshot, image: ImageView) -> ImageStatus:
+        """An image: as it was shown last, with its ages, where nothing of it is otherwise."""
+        sources = self._sources(snapshot, image)
+        known = self._shown.get(image.name, sources, snapshot.now)
+        if known is None:
+            known = self._image(snapshot, image)
+            self._shown.keep(known, sources)
+        return known
+
+    def _sources(self, snapshot: ImagesSnapshot, image: ImageView) -> Sources:
+        """All that what is shown of an image is made of."""
+        waiting = self.waiting()
+        return Sources(
+            image=(image.record, image.builds, image.uploads, image.config),
+            configs=tuple(running.config for running in self.providers.values()),
+            others=(
+                snapshot.providers,
+                tuple(self.providers),
+                self.choice.revision,
+                self.in_use.moved(image.name),
+                waiting.builds_wait.get(image.name, ""),
+                waiting.uploads_wait,
+                [self.under_way(one.provider, one.id) for one in image.uploads],
+                [self.trial(x.id) for x in image.uploads if x.standing is Standing.CANARY],
+            ),
+        )
+
     def _image(self, snapshot: ImagesSnapshot, image: ImageView) -> ImageStatus:
         record, now = image.record, snapshot.now
         config, newest = image.config, image.newest
         age = config.rebuild_age if config is not None else 0
-        rebuilds = bool(age) and config is not None and not config.pause and record.pause is None
+        paused = _in_force(record.pause, now) is not None
+        rebuilds = bool(age) and config is not None and not config.pause and not paused
         built_at = newest.ready_at if newest is not None else None
         return ImageStatus(
             name=image.name,

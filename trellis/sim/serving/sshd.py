@@ -22,6 +22,9 @@ from trellis.sim.serving.netns import program, run
 KINDS: Final = ("ed25519", "ecdsa")
 _MOST_KEYS: Final = 4096
 _FOLDER: Final = "/run/node"
+_HOME: Final = f"{_FOLDER}/home"
+"""Not that of this machine's root, whose shell's start-up files are not meant for a node: a lock
+that one of them takes would outlive a node that is deleted meanwhile."""
 _HOSTNAME: Final = re.compile(r"[^A-Za-z0-9.-]+")
 
 _CONFIG: Final = f"""\
@@ -38,6 +41,7 @@ StrictModes no
 PrintMotd no
 MaxStartups 100
 Subsystem sftp internal-sftp
+SetEnv HOME={_HOME}
 """
 
 # Run as the first process of the node, in namespaces of its own: $0 is its hostname, $1 its folder.
@@ -118,6 +122,7 @@ def furnish(folder: Path, public_keys: Sequence[str]) -> None:
     # sshd and, once somebody has logged in, processes without root's rights look into them.
     for path in (folder, folder / "sshd", node):
         path.mkdir(mode=0o755)
+    (node / "home").mkdir(mode=0o700)
     _write(node / "sshd_config", _CONFIG.encode(), 0o644)
     _write(node / "authorized_keys", "\n".join(public_keys).encode() + b"\n", 0o644)
 

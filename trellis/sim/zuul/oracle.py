@@ -91,7 +91,9 @@ class _Ledger:
             }
             for change in transaction:
                 if change.who == trellis and not change.by_end:
-                    self._check(change, holders[change.path])
+                    # One transaction may take a lock that was nobody's, and write under it.
+                    holder = holders[change.path] or self._holder(change.path)
+                    self._check(change, holder)
                 self._take(change)
             for change in transaction:
                 self._note_locked(change)

@@ -490,7 +490,7 @@ class Plain(OpenStackProvider):
 @pytest.mark.parametrize(
     ("provider", "verdict", "said"),
     [
-        (OpenStackProvider, Verdict.OK, "has all 13 methods of the SPI"),
+        (OpenStackProvider, Verdict.OK, "has all 15 methods of the SPI"),
         (Halfway, Verdict.FAIL, "lacks open, inventory"),
         (Plain, Verdict.FAIL, "limits must be async"),
     ],

@@ -68,7 +68,7 @@ CASES = [
     Case(bugs.looks_once_for_a_doubted_server, told.LATE, "P2", blind=True),
     Case(bugs.launches_without_deadline, told.STUCK, "progress", blind=True),
     Case(bugs.forgets_doubted_floating_ips, told.UNSURE, "P2", blind=True),
-    Case(bugs.never_looks_again, told.FULL, "progress", blind=True),
+    Case(bugs.never_looks_again, told.SPENT, "progress", blind=True),
     Case(bugs.gives_up_launches_at_a_start, told.RESTARTED, "P10", blind=True),
 ]
 

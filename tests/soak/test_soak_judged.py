@@ -2,6 +2,7 @@
 
 import attrs
 
+from tests.soak.ending import forgotten
 from tests.soak.kills import Kills, _too_little
 from tests.soak.load import Loaded, Sample
 
@@ -56,3 +57,10 @@ def test_what_is_left_open_is_named():
         "26 files are open, 20 were at first",
         "46 tasks live, 40 did at first",
     ]
+
+
+def test_a_full_history_excuses_only_what_is_older_than_all_it_holds():
+    """Two hours at 20 nodes a second make more records than are kept."""
+    made = {f"{number:010d}" for number in range(1, 11)}
+    recorded = {f"{number:010d}" for number in (4, 5, 7, 8, 9, 10)}
+    assert forgotten(made, recorded) == {"0000000001", "0000000002", "0000000003"}

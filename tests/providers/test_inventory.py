@@ -183,6 +183,16 @@ async def test_refused_list_of_zones_means_to_name_none():
     assert inventory.offers[SMALL].zones == ()
 
 
+async def test_a_redirected_list_of_zones_is_no_word_about_zones():
+    """Taken for none, the nodes of a set were spread over zones that nobody had named."""
+    elsewhere = MisconfiguredError("redirects to elsewhere.invalid", status=302)
+    session = CannedSession()
+    session.replies["GET compute /os-availability-zone"] = elsewhere
+
+    with pytest.raises(MisconfiguredError, match=r"elsewhere\.invalid"):
+        await a_provider(session).inventory()
+
+
 async def test_server_on_an_external_network_takes_no_floating_ip():
     """Its address is public by itself."""
     config = a_config(pools={"networks": ("public",)})

@@ -24,6 +24,8 @@ from trellis.spi.provider import Offer
 
 VOLUME_GIB: Final = 50
 """Size of a volume to boot from, where neither the label nor the cloud has another."""
+_NOT_SHOWN: Final = frozenset({400, 403, 404, 405, 501})
+"""How clouds answer that do not let projects see their zones, or have no such call."""
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +119,11 @@ class Resolver:
             return None
         try:
             rows = await self.compute.zones()
-        except (NotFoundError, RejectedError, MisconfiguredError):
+        except (NotFoundError, RejectedError, MisconfiguredError) as refused:
+            # A redirect or a wrong entry is no word about zones: taken for one, the nodes of a set
+            # would be spread over zones that nobody named.
+            if refused.status not in _NOT_SHOWN:
+                raise
             return None
         return [row.name for row in rows if row.state.available] if rows else None
 

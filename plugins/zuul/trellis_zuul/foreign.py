@@ -128,7 +128,7 @@ class ForeignNodes:
             if znode is None or not znode.data:
                 with contextlib.suppress(UnknownIdError):  # gone for longer than is known
                     await self._ground.port.release_nodes(self._taken[name], why=_GONE)
-                del self._taken[name]
+                self._taken.pop(name, None)
 
     # ------------------------------------------------------------------------- looking
 

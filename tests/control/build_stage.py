@@ -130,3 +130,13 @@ async def a_stage(folder: Path, log: SimulatedLog | None = None) -> AsyncIterato
             nursery.start_soon(stage.building.run)
             yield stage
             nursery.cancel_scope.cancel()
+
+
+async def eventually(holds):
+    with trio.fail_after(30):  # noqa: ASYNC912 - what is so already needs no wait
+        while not holds():  # noqa: ASYNC110 - files and processes tell nobody
+            await trio.sleep(0.01)
+
+
+async def events_of(stage, subject):
+    return [event.type for event in await stage.store.events_about(subject, 100)]

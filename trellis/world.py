@@ -43,12 +43,14 @@ class SteadyClock:
 
     def __call__(self) -> float:
         """UTC seconds since the epoch. To be called inside of Trio."""
-        mono, wall = trio.current_time(), self._wall()
+        mono = trio.current_time()
+        if mono == self._mono:
+            return self._now
+        wall, passed = self._wall(), mono - self._mono
         if math.isnan(self._now):
             self._mono, self._now = mono, wall
             self._began_at = wall
             return wall
-        passed = mono - self._mono
         if passed > 0.0:
             now, most = self._now + passed, passed * CATCH_UP
             off = wall - now

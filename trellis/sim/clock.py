@@ -2,14 +2,17 @@
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 _OF_TRIO: Final = trio.sleep
+
+_Alarm = list[Any]
+"""When, its number, and the task it wakes: None once that has been cancelled."""
 
 
 @contextmanager
@@ -35,7 +38,8 @@ async def sleep(seconds: float, *, shield: bool = False) -> None:
     """
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, VirtualClock) and seconds > 0.0:
-        await clock.sleep(seconds, shield=shield)
+        # Waited for here: a coroutine between would be passed through at each waking.
+        await trio.lowlevel.wait_task_rescheduled(clock.set_alarm(seconds, shield=shield))
     elif shield:
         with trio.CancelScope(shield=True):
             await _OF_TRIO(seconds)
@@ -56,23 +60,21 @@ class VirtualClock(trio.abc.Clock):
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._alarms: list[tuple[float, int]] = []
-        self._sleepers: dict[int, trio.lowlevel.Task] = {}
+        self._alarms: list[_Alarm] = []
         self._numbers = count()
 
-    async def sleep(self, seconds: float, *, shield: bool = False) -> None:
-        """See `sleep`, which is how it is called."""
-        number = next(self._numbers)
-        self._sleepers[number] = trio.lowlevel.current_task()
-        heapq.heappush(self._alarms, (self._now + seconds, number))
+    def set_alarm(self, seconds: float, *, shield: bool) -> Callable[[object], trio.lowlevel.Abort]:
+        """Wake the task that calls this so much later; returns how its wait is aborted."""
+        alarm: _Alarm = [self._now + seconds, next(self._numbers), trio.lowlevel.current_task()]
+        heapq.heappush(self._alarms, alarm)
 
         def aborted(_: object) -> trio.lowlevel.Abort:
             if shield:
                 return trio.lowlevel.Abort.FAILED
-            del self._sleepers[number]
+            alarm[2] = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(aborted)
+        return aborted
 
     def start_clock(self) -> None:
         """See `trio.abc.Clock`."""
@@ -83,15 +85,18 @@ class VirtualClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Go to the next moment of all, *deadline* or an alarm, and sleep no longer."""
-        alarms, sleepers = self._alarms, self._sleepers
-        while alarms and alarms[0][1] not in sleepers:
+        alarms = self._alarms
+        while alarms and alarms[0][2] is None:
             heapq.heappop(alarms)
-        moment = min(deadline, alarms[0][0]) if alarms else deadline
+        moment = deadline
+        if alarms and alarms[0][0] < moment:
+            moment = alarms[0][0]
         if moment == math.inf:
             return math.inf
-        self._now = max(self._now, moment)
+        if moment > self._now:
+            self._now = moment
         while alarms and alarms[0][0] <= self._now:
-            task = sleepers.pop(heapq.heappop(alarms)[1], None)
+            task = heapq.heappop(alarms)[2]
             if task is not None:
                 trio.lowlevel.reschedule(task)
         return 0.0

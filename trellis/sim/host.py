@@ -144,10 +144,12 @@ class Host:
 
     def wall(self) -> float:
         """The host's wall clock, in UTC seconds."""
-        drift = self._faults.clock_drift
-        if drift and trio.current_time() > 1.0:
+        drift, now = self._faults.clock_drift, self._true_time() + self._set_by
+        if not drift:
+            return now
+        if trio.current_time() > 1.0:
             self._struck["clock-drift"] = 1
-        return self._true_time() + self._set_by + drift * trio.current_time()
+        return now + drift * trio.current_time()
 
     def password(self, cloud: str) -> str:
         """A cloud's password as the daemon's files have it."""

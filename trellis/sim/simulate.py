@@ -1,11 +1,9 @@
 """The whole daemon on virtual time, under a seed: same seed, same story, to the last bit."""
 
-import gc
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,7 +11,6 @@ from typing import Final
 
 import attrs
 import trio
-from trio._core import _run
 
 from trellis.accounts import Accounts
 from trellis.config import Configuration, parse
@@ -32,6 +29,7 @@ from trellis.sim.door import Door
 from trellis.sim.entries import cloud_config, plugins_of
 from trellis.sim.host import Host
 from trellis.sim.image_story import SimulatedDisk, SimulatedGround, simulated_builders
+from trellis.sim.loop import seeded_loop
 from trellis.sim.mortal import Mortal, MortalLog, living
 from trellis.sim.mortal_zookeeper import mortal_zookeeper
 from trellis.sim.no_zookeeper import no_zookeeper
@@ -104,30 +102,12 @@ class Outcome:
 
 def simulate(scenario: Scenario, seed: int) -> Outcome:
     """Run one seed to its end."""
-    run = _Run(scenario, seed)
-    with _deterministic(seed), light_sleep(), heard_by(run.alarm, no_bugs=called_for(scenario)):
+    run, clock, no_bugs = _Run(scenario, seed), VirtualClock(), called_for(scenario)
+    with seeded_loop(seed, clock), light_sleep(), heard_by(run.alarm, no_bugs=no_bugs):
         began = time.perf_counter()
-        outcome = trio.run(run.main, clock=VirtualClock())
+        outcome = trio.run(run.main, clock=clock)
         real_s = round(time.perf_counter() - began, 2)
         return attrs.evolve(outcome, figures={**outcome.figures, "real_s": real_s})
-
-
-@contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    """Have Trio draw its schedule from the seed: another seed is another interleaving."""
-    before = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
-    setattr(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # noqa: B010
-    _run._r.seed(seed)
-    collecting = gc.isenabled()
-    # Finalizers at moments the collector chooses would be a second source of chance.
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-        setattr(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", before[0])  # noqa: B010
-        _run._r.setstate(before[1])
 
 
 def demand_chance(seed: int) -> Random:
@@ -213,8 +193,10 @@ class _Run:
     async def main(self) -> Outcome:
         """Demand, faults and kills; then quiet; then the verdict."""
         for spec in self._scenario.clouds:
+            chance = self._chance(f"cloud {spec.name}")
+            # The clock is named here: as a default it is the one that `seeded_loop` stands for.
             self._clouds[spec.name] = SimCloud(
-                spec, wall=_wall, random=self._chance(f"cloud {spec.name}")
+                spec, clock=trio.current_time, wall=_wall, random=chance
             )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._daemon, self._chance("daemon"))

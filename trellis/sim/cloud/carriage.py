@@ -236,6 +236,8 @@ async def _taken_in(
 
 def _sent(response: Response, verdict: Verdict) -> Carried:
     """How the answer of a call that was carried out comes to the caller."""
+    if verdict.fate is Fate.ANSWERED:
+        return response
     match verdict.fate:
         case Fate.CUT:
             return Cut(response)

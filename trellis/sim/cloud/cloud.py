@@ -94,6 +94,7 @@ class SimCloud:
         self._timeline = Timeline(clock, wall)
         self._ledger = Ledger()
         self._calls = 0
+        self._can_move = _can_move(spec)
         self._ids = ids
         self._identity = Identity(spec, self._timeline, self._ledger, self.root, _branch(chance))
         self._dice = FaultDice(spec, self._timeline, _branch(chance))
@@ -226,7 +227,7 @@ class SimCloud:
         headers = {**response.headers, "x-openstack-request-id": id}
         if service == "compute":
             headers["x-compute-request-id"] = id
-        return attrs.evolve(response, headers=headers)
+        return Response(response.status, response.body, headers, response.file)
 
     def handle_after(self, request: Request, seconds: float) -> None:
         """Accept a call now and carry it out so much later; nobody hears the answer."""
@@ -244,7 +245,7 @@ class SimCloud:
             return first, (second, *segments) if second is not None else (), None
         region = self._regions.get(first) if second is not None else None
         service = second if region is not None and second is not None else "?"
-        if service in _COMPUTE and self.spec.outages:
+        if self._can_move and service in _COMPUTE:
             service = _COMPUTE[service][self.spec.is_out(OutageKind.MOVED, self._timeline.age)]
         if service == "compute" and segments[:2] == ("v2", self._identity.project_id):
             segments = ("v2.1", *segments[2:])
@@ -387,6 +388,7 @@ class SimCloud:
         if "faults" in changes:
             changes.setdefault("fault_windows", ())
         self.spec = spec = attrs.evolve(self.spec, **changes)
+        self._can_move = _can_move(spec)
         self._dice.spec = spec
         self._identity.spec = spec
         if "rate_limits" in changes:
@@ -548,6 +550,11 @@ class SimCloud:
             for network, cidr in zip(self.spec.networks, cidrs_of(self.spec, number), strict=True)
             if network.external or network.reachable
         ]
+
+
+def _can_move(spec: CloudSpec) -> bool:
+    """Whether compute is ever to be found at another place; looked up at every call."""
+    return any(outage.kind is OutageKind.MOVED for outage in spec.outages)
 
 
 @lru_cache(maxsize=4096)

@@ -110,9 +110,11 @@ class Servers:
         first = bisect.bisect_left(self._log, (second,))
         found: list[tuple[Server, Revision]] = []
         for server in {entry[-1].number: entry[-1] for entry in self._log[first:]}.values():
-            look = server.now if lag_s <= 0.0 else _look(server, horizon)
+            lags = lag_s > 0.0
+            look = _look(server, horizon) if lags else server.now
+            stamped = server.stamped(horizon) if lags else server.stamps[-1][1]
             # A later change may have been stamped with an earlier second than this one.
-            shows = server.stamped(horizon) >= second and not (server.gone and server.rowless)
+            shows = stamped >= second and not (server.gone and server.rowless)
             if look is not None and shows:
                 found.append((server, look))
         return sorted(found, key=lambda row: -row[0].number)

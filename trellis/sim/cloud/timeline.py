@@ -4,6 +4,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 DEFAULT_EPOCH: Final = 1_767_225_600.0
@@ -33,7 +34,6 @@ class Timeline:
         self._born: float | None = None
         self._offset = 0.0
         self._steps: list[tuple[float, float]] = []
-        self._stamped = (-1, "")
         self.now = 0.0
 
     @property
@@ -84,8 +84,10 @@ class Timeline:
         return self._plain(at) + ".000000"
 
     def _plain(self, at: float) -> str:
-        second = self.seconds(at)
-        if self._stamped[0] != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._stamped = (second, text)
-        return self._stamped[1]
+        return _written(self.seconds(at))
+
+
+@lru_cache(maxsize=4096)
+def _written(second: int) -> str:
+    """Nova writes the same few times of a server again and again."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -1,10 +1,13 @@
 import base64
+import contextlib
+import gc
 import os
 import random
 import re
 import shutil
 import struct
 import subprocess
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -306,6 +309,31 @@ class TestNoHostKeys:
 
         with pytest.raises(NotReachableError, match="refused"):
             await scan(connect, "node", 22)
+
+    async def test_a_refused_connection_leaves_nothing_to_collect(self):
+        """Guests are looked at many times while they boot: each error goes with its frames."""
+
+        class RefusedError(ConnectionRefusedError):
+            """As Python's own, which cannot be watched."""
+
+        left = []
+
+        def refused():
+            error = RefusedError(111, "Connection refused")
+            left.append(weakref.ref(error))
+            return error
+
+        async def connect(host, port):
+            raise refused()
+
+        gc.disable()
+        try:
+            # Not by pytest.raises, which keeps the error.
+            with contextlib.suppress(NotReachableError):
+                await scan(connect, "node", 22)
+            assert [error() for error in left] == [None]
+        finally:
+            gc.enable()
 
     async def test_nobody_listening_on_loopback(self):
         """The production way to a node, on a port that is closed."""

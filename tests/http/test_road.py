@@ -1,6 +1,8 @@
 """The road: budgets, retries, errors, counts, and what it teaches the buckets."""
 
+import gc
 import ssl
+import weakref
 
 import httpx
 import pytest
@@ -122,6 +124,19 @@ async def test_connection_refused_is_unreachable(autojump_clock):
         UnreachableError, match=r"acme: POST compute .*no connection to http://acme"
     ):
         await a_road(in_turn(REFUSED)).send(a_call("POST"))
+
+
+async def test_a_call_that_fails_leaves_nothing_to_collect(autojump_clock):
+    """Its error goes with its frames, and with what they hold, as soon as it has been handled."""
+    gc.disable()
+    try:
+        try:
+            await a_road(in_turn(REFUSED)).send(a_call("POST"))
+        except UnreachableError as error:
+            left = weakref.ref(error)
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_untrusted_certificate_names_the_remedy(autojump_clock):

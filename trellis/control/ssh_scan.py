@@ -200,10 +200,16 @@ async def _opened(connect: Connect, host: str, port: int) -> "AsyncGenerator[_Wi
         async with await connect(host, port) as stream:
             yield _Wire(stream)
     except (OSError, trio.BrokenResourceError) as error:
-        cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
-        raise NotReachableError(f"SSH at {host} port {port}: {cause or 'broken off'}") from error
+        raise NotReachableError(f"SSH at {host} port {port}: {_said(error)}") from error
     except _Garbled as error:
         raise NotReachableError(f"SSH at {host} port {port}: {error}") from error
+
+
+def _said(error: Exception) -> str:
+    # A function of its own: an error that stays in a variable of the frame that raises it is a
+    # cycle, and a refused connection is what most looks at a booting guest end with.
+    cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
+    return str(cause or "broken off")
 
 
 class _Wire:

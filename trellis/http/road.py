@@ -180,7 +180,10 @@ class Road:
             if attempt == tries or not await self._again(call, outcome, attempt, deadline):
                 break
         if isinstance(outcome, CloudError):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome  # its traceback has this frame: all of it would wait for a collection
         return outcome
 
     async def _again(

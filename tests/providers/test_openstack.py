@@ -70,6 +70,21 @@ async def test_floating_address_is_known_before_nova_shows_it():
     assert not instance.needs_public
 
 
+async def test_floating_ip_that_was_given_between_two_lists_is_in_the_second():
+    """Nova shows the same row as before for minutes; what neutron gave counts at once."""
+    session = CannedSession()
+    session.replies["GET compute /servers/detail"] = {"servers": [a_row()]}
+    provider = a_provider(session)
+    before = (await provider.list(None)).instances[0]
+    await provider.attach_public(TAG, SERVER)
+
+    after = (await provider.list(None)).instances[0]
+
+    assert before.needs_public
+    assert not after.needs_public
+    assert after.addresses.public_ipv4 == FLOATING_ROW["floating_ip_address"]
+
+
 async def test_floating_ip_of_an_earlier_try_is_found():
     """A server of another process is looked at before a second one is made."""
     session = CannedSession()

@@ -334,6 +334,33 @@ async def test_cloud_that_ignores_changes_since_is_listed_in_full():
     assert session.made[-1].params == {}
 
 
+async def test_row_that_a_list_shows_again_is_not_read_again():
+    """A list begins some seconds before the last one: most of its rows are known."""
+    session = CannedSession()
+    session.replies[LIST] = {"servers": [a_row(id="a"), a_row(id="b", status="BUILD")]}
+    provider = a_provider(session)
+    first = await provider.list(None)
+    session.replies[LIST] = {"servers": [a_row(id="a"), a_row(id="b")]}
+
+    second = await provider.list(None)
+
+    assert second.instances[0] is first.instances[0]
+    assert [one.state for one in second.instances] == [InstanceState.ACTIVE] * 2
+
+
+async def test_server_in_error_is_read_anew_by_each_list():
+    """Its fault is an exception: whoever raises it leaves a traceback on it."""
+    session = CannedSession()
+    fault = SAMPLES["server ERROR: no valid host"]["server"]["fault"]
+    session.replies[LIST] = {"servers": [a_row(status="ERROR", fault=fault)]}
+    provider = a_provider(session)
+
+    first, second = [(await provider.list(None)).instances[0].fault for _ in range(2)]
+
+    assert isinstance(first, NoCapacityError)
+    assert first is not second
+
+
 async def test_network_facts_are_read_once():
     """A list is one call; so is a look at one server."""
     session = CannedSession()

@@ -567,4 +567,7 @@ class RunningProvider:
 
     def pause(self) -> Pause | None:
         """The pause in force, if there is one."""
-        return self.record().pause_at(self._world.wall())
+        record = self._store.head(ProviderRecord, self.config.name)
+        if record is None or record.pause is None:
+            return None  # as nearly always, and it is asked in each pass of the planner
+        return record.pause_at(self._world.wall())

@@ -39,9 +39,7 @@ async def read_body(
         WireError: the connection broke.
     """
     if isinstance(body, bytes):
-        if len(body) > most:
-            raise _too_large(most)
-        return body
+        return whole_body(body, most=most)
     taken = _Taken(coding, most)
     # Ended by a cancellation, the generators below are unwound; left in the middle, they are not.
     with trio.CancelScope() as scope:
@@ -49,6 +47,17 @@ async def read_body(
             if not scope.cancel_called and not taken.take(piece):
                 scope.cancel()
     return taken.whole()
+
+
+def whole_body(body: bytes, *, most: int = MOST_BODY) -> bytes:
+    """A body that a wire gave whole and decoded.
+
+    Raises:
+        BodyError: it is too large.
+    """
+    if len(body) > most:
+        raise _too_large(most)
+    return body
 
 
 class _Taken:

@@ -103,6 +103,11 @@ class Bucket:
         self._limit = limit
         self._tokens = min(self._tokens, limit.burst)
 
+    @property
+    def counts_days(self) -> bool:
+        """Whether it has a limit of a day."""
+        return self._limit.per_day is not None
+
     def rate(self, now: float) -> float:
         """Calls per second at this moment; inf if nothing limits them."""
         if self._slowed_at == -math.inf:
@@ -115,12 +120,11 @@ class Bucket:
 
     def is_open(self, now: float) -> bool:
         """Whether nothing limits the calls now: no limit is known, and no refusal taught one."""
-        limit = self._limit
         return (
-            limit.per_s == math.inf
-            and limit.per_day is None
-            and self._slowed_at == -math.inf
+            self._slowed_at == -math.inf
             and self._paused_until <= now
+            and self._limit.per_s == math.inf
+            and self._limit.per_day is None
         )
 
     def delay(self, now: float) -> float:
@@ -244,7 +248,7 @@ class Bucket:
 
     def _fill(self, now: float) -> None:
         rate = self.rate(now)
-        if math.isinf(rate):
+        if rate == math.inf:
             self._tokens = self._limit.burst
         else:
             since = max(0.0, now - max(self._filled_at, self._paused_until))

@@ -115,14 +115,22 @@ class Headers(Mapping[str, str]):
         given: names in any case; values of one name in two cases are joined by a comma.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_given", "_read")
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        values: dict[str, str] = {}
-        for name, value in given.items():
-            key = name.lower()
-            values[key] = f"{values[key]}, {value}" if key in values else value
-        self._values = values
+        self._given = given
+        self._read: dict[str, str] | None = None
+
+    @property
+    def _values(self) -> dict[str, str]:
+        """By the names in small letters; made when first asked for, as of few answers it is."""
+        if self._read is None:
+            values: dict[str, str] = {}
+            for name, value in self._given.items():
+                key = name.lower()
+                values[key] = f"{values[key]}, {value}" if key in values else value
+            self._read = values
+        return self._read
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]

@@ -145,10 +145,13 @@ class Gate:
     @property
     def slowest(self) -> float:
         """Calls per second of the class that is limited most; inf if nothing limits any."""
-        return min(map(self.rate, Verb))
+        now = trio.current_time()
+        return min(self._shared.rate(now), *[one.rate(now) for one in self._buckets.values()])
 
     def left_today(self, verb: Verb) -> int | None:
         """How many calls of this class a limit of a day still allows; None if there is none."""
+        if not (self._shared.counts_days or self._buckets[verb].counts_days):
+            return None  # as nearly always, and it is asked in each pass of the planner
         now = trio.current_time()
         self._lapse(now)
         left, shared = self._buckets[verb].left_today(now), self._shared.left_today(now)
@@ -312,7 +315,8 @@ class Gate:
 
     def _full_until(self, now: float) -> float:
         """Until when no connection is free, unless a call leaves; -inf if one is."""
-        self._lapse(now)
+        if self._promised:
+            self._lapse(now)
         if self._in_flight + len(self._promised) < self._at_once:
             return -math.inf
         return self._promised[0].lapses_at if self._promised else math.inf
@@ -364,9 +368,10 @@ class Rates:
 
     def gate(self, service: str) -> Gate:
         """The turns at one service."""
-        if service not in self._gates:
-            self._gates[service] = Gate(service, self._buckets, self._at_once)
-        return self._gates[service]
+        gate = self._gates.get(service)
+        if gate is None:
+            gate = self._gates[service] = Gate(service, self._buckets, self._at_once)
+        return gate
 
     def replan(self, plan: RatePlan) -> None:
         """Keep to other limits from now on."""

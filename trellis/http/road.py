@@ -16,12 +16,12 @@ from trellis.errors import (
     RejectedError,
     UnreachableError,
 )
-from trellis.http.body import BodyError, read_body
+from trellis.http.body import BodyError, read_body, whole_body
 from trellis.http.buckets import RatePlan
 from trellis.http.counts import CallCount, CallKey
 from trellis.http.httpx_wire import Transport, wire_of
 from trellis.http.message import Answer, Call, Headers, Verb
-from trellis.http.rates import Buckets, Rates
+from trellis.http.rates import Buckets, Gate, Rates
 from trellis.http.retry_after import retry_after
 from trellis.http.wire import (
     NotSentError,
@@ -159,20 +159,20 @@ class Road:
             MisconfiguredError: the cloud answered with a redirect, or the URL cannot be used.
             RejectedError: the streamed body cannot be read here.
         """
-        gate = self._rates.gate(call.service)
+        gate, verb = self._rates.gate(call.service), call.verb
         if call.turn_taken:
-            gate.enter_promised(call.verb)
-        elif not gate.enter_at_once(call.verb):
-            await gate.enter(call.verb, ahead=call.ahead)
+            gate.enter_promised(verb)
+        elif not gate.enter_at_once(verb):
+            await gate.enter(verb, ahead=call.ahead)
         deadline = trio.current_time() + call.budget_s
         if call.stream is not None:
             gate.leave()
-            return await self._try(call, deadline)
+            return await self._try(call, gate, verb, deadline)
         tries = MOST_TRIES if call.safe_to_repeat else 1
         for attempt in range(1, tries + 1):
             outcome: Answer | CloudError
             try:
-                outcome = await self._try(call, deadline)
+                outcome = await self._try(call, gate, verb, deadline)
             except (UnreachableError, AnswerLostError) as error:
                 outcome = error
             finally:
@@ -202,10 +202,9 @@ class Road:
             await self._rates.gate(call.service).enter(call.verb, ahead=call.ahead)
         return not scope.cancelled_caught
 
-    async def _try(self, call: Call, deadline: float) -> Answer:
+    async def _try(self, call: Call, gate: Gate, verb: Verb, deadline: float) -> Answer:
         """Send the call once, count it, and let the buckets learn from the answer."""
         began = trio.current_time()
-        gate = self._rates.gate(call.service)
         try:
             answer = await self._exchange(call, deadline)
         except UnreachableError:
@@ -216,9 +215,9 @@ class Road:
             raise
         self._count(call, f"{answer.status // 100}xx", began)
         if _is_too_fast(answer, streamed=call.stream is not None):
-            gate.refused(call.verb, sent_at=began, pause_s=answer.retry_after_s or None)
+            gate.refused(verb, sent_at=began, pause_s=answer.retry_after_s or None)
         else:
-            gate.accepted(call.verb, sent_at=began)
+            gate.accepted(verb, sent_at=began)
         if answer.status in _REDIRECTS:
             raise self._redirected(call, answer)
         return answer
@@ -227,7 +226,7 @@ class Road:
         progress = Progress()
         answer: Answer | None = None
         try:
-            with trio.move_on_at(deadline):
+            with trio.CancelScope(deadline=deadline):
                 answer = await self._carry(call, progress)
         except NotSentError as error:
             raise self._unreachable(call, error) from error
@@ -267,12 +266,16 @@ class Road:
     async def _carry(self, call: Call, progress: Progress) -> Answer:
         came = await self._wire.send(call, progress)
         headers = Headers(came.headers)
-        try:
-            body = await read_body(came.body, headers.get("content-encoding", ""))
-        finally:
-            if came.close is not None:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_WITHIN_S):
-                    await came.close()
+        if came.close is None and isinstance(came.body, bytes):
+            body = whole_body(came.body)
+        else:
+            try:
+                body = await read_body(came.body, headers.get("content-encoding", ""))
+            finally:
+                if came.close is not None:
+                    until = trio.current_time() + _CLOSE_WITHIN_S
+                    with trio.CancelScope(shield=True, deadline=until):
+                        await came.close()
         delay = retry_after(headers, body, now=self._wall()) if came.status >= 400 else None
         return Answer(
             status=came.status,

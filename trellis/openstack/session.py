@@ -20,6 +20,7 @@ _HARMLESS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
 _VERSION: Final = re.compile(r"/v\d+(\.\d+)?\Z")
+_NOWHERE: Final = (UnreachableError, MisconfiguredError, CloudBrokenError)
 _LOST_AFTER: Final = 3
 """So many calls in a row that lead nowhere make the catalog doubtful."""
 
@@ -181,7 +182,7 @@ class Session:
         Nobody there, a redirect, a path nobody knows. One such call among good ones says only
         that the cloud lacks what it asks for.
         """
-        nowhere = isinstance(error, UnreachableError | MisconfiguredError | CloudBrokenError)
+        nowhere = isinstance(error, _NOWHERE)
         if error is None or not nowhere or (error.status or 0) >= 500:
             self._led_nowhere.pop(service, None)
             return

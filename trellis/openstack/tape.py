@@ -36,9 +36,10 @@ async def run_tape(road: Road, function: Callable[[Any], T], *, budget_s: float)
         keystoneauth1.exceptions.ClientException: what the function itself makes of an answer.
     """
     tape: dict[_Key, list[requests.Response]] = {}
+    carrier = _carrier()
     while True:
         try:
-            return function(_session(tape))
+            return function(_session(carrier, tape))
         except _AnswerNeeded as needed:
             prepared, answers = needed.prepared, needed.answers
         answers.append(await _carry(road, prepared, budget_s))
@@ -82,14 +83,21 @@ class _Adapter(requests.adapters.BaseAdapter):
         """Nothing to close: the road is not ours."""
 
 
-def _session(tape: dict[_Key, list[requests.Response]]) -> keystoneauth1.session.Session:
+def _carrier() -> requests.Session:
+    """A session of requests, for all runs: to make one takes longer than a run."""
     session = requests.Session()
     session.trust_env = False
     session.adapters.clear()
+    return session
+
+
+def _session(
+    carrier: requests.Session, tape: dict[_Key, list[requests.Response]]
+) -> keystoneauth1.session.Session:
     adapter = _Adapter(tape)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return keystoneauth1.session.Session(session=session)
+    carrier.mount("http://", adapter)
+    carrier.mount("https://", adapter)
+    return keystoneauth1.session.Session(session=carrier)
 
 
 async def _carry(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -29,7 +30,7 @@ class NetworkFacts:
     dead_ends: frozenset[str] = frozenset()
     doubt: str = ""
 
-    @property
+    @cached_property
     def external_names(self) -> tuple[str, ...]:
         """Names of the networks that lead outside by themselves."""
         return tuple(network.name for network in self.networks if network.external)

@@ -50,6 +50,7 @@ from trellis.providers.rows import (
     state_of,
     tag_of,
 )
+from trellis.providers.shown import ShownRows
 from trellis.providers.spread import TAG_NETWORK, NetworkSpread
 from trellis.providers.volumes import Volumes
 from trellis.spi.image import ImageStore
@@ -124,6 +125,7 @@ class OpenStackProvider:
             delete_may_lie=self.quirks.floating_ip_delete_may_lie,
             described=not self.quirks.floating_ips_lack_descriptions,
         )
+        self._shown = ShownRows(self.interpret_server, self._floating.address_of)
         most = self.quirks.servers_per_network
         self._spread = None if most is None else NetworkSpread(most, session.cloud)
         usual = self.quirks.boots_from_volume
@@ -416,7 +418,7 @@ class OpenStackProvider:
         if self._spread is not None:
             self._spread.saw(rows, full=full)
         return Listing(
-            instances=tuple([self.interpret_server(row, facts) for row in rows]),
+            instances=self._shown.read(rows, facts),
             newest=self._newest_change(rows, full=full) or since,
             home=await self.home(),
             full=full,
@@ -438,6 +440,9 @@ class OpenStackProvider:
 
     def interpret_server(self, row: ServerRow, facts: NetworkFacts) -> Instance:
         """Read one row in the core's words; a hook for clouds that differ.
+
+        What it gives must follow from the row, *facts* and the floating IPs given: a row that the
+        next list shows the same is not read again.
 
         Strangers' rows are not looked at closely: nothing is ever done about them. Rows of
         deleted servers have lost their metadata, and with it the tag (seen with nova 34).

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from trellis.model.names import NodeId
@@ -89,6 +90,7 @@ def seconds_of(stamp: str | None) -> float | None:
         return None
 
 
+@lru_cache(maxsize=256)  # many lists in a row ask from the same moment on
 def earlier(stamp: str, seconds: float) -> str:
     """A cloud's time stamp moved back; unchanged if it cannot be read or is as early as can be."""
     parsed = seconds_of(stamp)

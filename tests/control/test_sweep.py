@@ -6,7 +6,13 @@ import trio
 
 from tests.control.scripted_provider import ScriptedProvider, a_row
 from trellis.control.health import ProviderHealth
-from trellis.control.sweep import AGAIN_AFTER_S, LEFTOVERS_EVERY_S, MOST_LOOKED_FOR, Sweep
+from trellis.control.sweep import (
+    AGAIN_AFTER_S,
+    LEFTOVERS_EVERY_S,
+    LOOK_EVERY_S,
+    MOST_LOOKED_FOR,
+    Sweep,
+)
 from trellis.model.node import NodeState, Resource, ResourceKind
 from trellis.model.provider import ProviderRecord
 from trellis.model.quota import Resources
@@ -78,6 +84,21 @@ async def test_two_sightings_delete_a_leak(autojump_clock):
 
     assert swept.provider.deleted == ["server-1"]
     assert swept.sweep.leaks() == ()
+
+
+async def test_leak_that_turns_up_between_two_looks_at_leftovers_goes_at_once(autojump_clock):
+    """A sweep without a suspect sleeps until its next look; the list of servers ends that."""
+    swept = Swept()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(swept.sweep.run)
+        await trio.sleep(LEFTOVERS_EVERY_S / 2)
+        swept.see(a_row())
+        swept.see(a_row())
+        await trio.sleep(3 * LOOK_EVERY_S)
+        nursery.cancel_scope.cancel()
+
+    assert swept.provider.deleted == ["server-1"]
 
 
 async def test_one_sighting_deletes_nothing(autojump_clock):

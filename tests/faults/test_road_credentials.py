@@ -121,6 +121,27 @@ async def test_a_wrong_project_in_the_file_is_left_as_soon_as_it_is_corrected(
         assert (NodeState.IN_USE, False) == (node.state, node.lost)
 
 
+async def test_a_provider_that_cannot_be_used_looks_for_its_correction_itself(
+    tmp_path, autojump_clock
+):
+    """It had worked until then; nobody is there to tell it that the file has been changed."""
+    stage = Stage(tmp_path)
+    async with stage.running():
+        await stage.served(await stage.ask("alpha"))
+        assert stage.entry is not None
+        right = stage.entry["auth"]["project_name"]
+        stage.entry["auth"]["project_name"] = "another"
+        stage.write()
+        stage.meddle = project_by_name(another="0" * 32)
+        await reread(stage)
+        await stage.becomes(Health.UNAVAILABLE)
+
+        stage.entry["auth"]["project_name"] = right
+        stage.write()
+
+        await stage.becomes(Health.AVAILABLE, within_s=15.0)
+
+
 def logs_in_as(name: str, users: list[str]):
     """The cloud knows its user by another name as well; who logged in by it is noted."""
 

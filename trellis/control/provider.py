@@ -107,6 +107,7 @@ class RunningProvider:
         )
         self._inventory_wanted, self._quota_wanted = Nudge(), Nudge()
         self._look_again = Nudge()
+        self._shut = trio.Event()
         quota.wakers.append(self._quota_wanted)
         self._read_once = trio.Event()
         self._works: ProviderWorks | None = None
@@ -235,6 +236,9 @@ class RunningProvider:
         One that works keeps what it has (rule 6).
         """
         while True:
+            if self.health.state is not Health.UNAVAILABLE:
+                self._shut = trio.Event()
+                await self._shut.wait()
             await trio.sleep(PROBE_FIRST_S)
             if self.health.state is Health.UNAVAILABLE and connected.outdated():
                 break
@@ -352,6 +356,7 @@ class RunningProvider:
         """Tell the planner, and have one who has become unusable probed."""
         self._nudge()
         if self.health.state is Health.UNAVAILABLE:
+            self._shut.set()
             self._note_health(0.0)
             self._inventory_wanted()
         else:

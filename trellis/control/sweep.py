@@ -83,6 +83,7 @@ class Sweep:
     not_servers: Callable[[str], bool] = lambda _: False
     _suspects: dict[str, _Suspect] = attrs.field(factory=dict, init=False)
     _alarmed: bool = attrs.field(default=False, init=False)
+    _suspected: trio.Event = attrs.field(factory=trio.Event, init=False)
     _home: Home | None = attrs.field(default=None, init=False)
     _looked_for: dict[str, None] = attrs.field(factory=dict, init=False)
     _gone_once: dict[str, None] = attrs.field(factory=dict, init=False)
@@ -192,6 +193,7 @@ class Sweep:
             suspect = self._suspects.get(external_id)
             if suspect is None:
                 self._suspects[external_id] = _Suspect(kind, external_id, tag, now, now)
+                self._suspected.set()
                 log.warning(
                     "leak_suspected",
                     provider=self.name,
@@ -295,7 +297,12 @@ class Sweep:
                     await self._delete(suspect)
                     suspect.again_at = trio.current_time() + suspect.pause_s
                     suspect.pause_s = min(LONGEST_PAUSE_S, suspect.pause_s * 2)
-            await trio.sleep(LOOK_EVERY_S)
+            if not self._suspects:
+                self._suspected = trio.Event()
+                with trio.move_on_at(next_look):
+                    await self._suspected.wait()
+            if trio.current_time() < next_look:
+                await trio.sleep(LOOK_EVERY_S)
 
     async def _let_go_what_is_gone(self) -> None:
         """Let go of what was strange or decided upon and is proved gone: no list proves that.

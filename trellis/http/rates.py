@@ -199,8 +199,9 @@ class Gate:
     def leave(self) -> None:
         """The call is over, however it went: another may enter."""
         self._in_flight -= 1
-        self._deal()
-        self._rouse_keeper()
+        if any(self._waiting.values()):
+            self._deal()
+            self._rouse_keeper()
 
     async def enter(self, verb: Verb, *, ahead: bool = False) -> float:
         """Wait for a turn and enter; `leave` must follow. Cancelled, it takes none.

@@ -190,10 +190,10 @@ class Road:
         self, call: Call, outcome: Answer | CloudError, attempt: int, deadline: float
     ) -> bool:
         """Wait for the next try and enter the gate for it; False if there is to be none."""
+        if isinstance(outcome, Answer) and outcome.status not in _WORTH_A_RETRY:
+            return False
         wait = _FIRST_WAIT_S * 2 ** (attempt - 1) * self._random.uniform(0.5, 1.5)
         if isinstance(outcome, Answer):
-            if outcome.status not in _WORTH_A_RETRY:
-                return False
             wait = max(wait, outcome.retry_after_s or 0.0)
         if trio.current_time() + wait >= deadline:
             return False

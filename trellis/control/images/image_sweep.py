@@ -113,7 +113,9 @@ class ImageSweep:
             for suspect in list(self._suspects.values()):
                 if suspect.again_at <= trio.current_time() and self._verdict(suspect)[0]:
                     await self._delete(images, suspect)
-            with trio.move_on_after(LOOK_EVERY_S):
+            # Without a suspect there is nothing to do before the next list, unless it is asked for.
+            busy = self._suspects or self._wanted
+            with trio.move_on_at(trio.current_time() + LOOK_EVERY_S if busy else next_list):
                 await self._asked.wait()
             self._asked = trio.Event()
 

@@ -72,7 +72,7 @@ def test_the_time_it_is_read_at_once():
 
 def test_all_is_as_before_when_it_is_over():
     """Other loops of the process have their own schedule, events and time, after an error too."""
-    names = ("_ALLOW_DETERMINISTIC_SCHEDULING", "_r", "TheIOManager", "Instruments", "current_time")
+    names = ("_ALLOW_DETERMINISTIC_SCHEDULING", "_r", "TheIOManager", "current_time")
 
     def places() -> list[Any]:
         return [*(getattr(_run, name) for name in names), trio.current_time, gc.isenabled()]
@@ -128,36 +128,3 @@ def test_somebody_from_outside_is_heard():
 
     with seeded_loop(1, clock):
         assert trio.run(main, clock=clock)
-
-
-def test_instruments_work_as_ever():
-    """One is called from when it is added until it is removed, or raises."""
-    clock = VirtualClock()
-    steps: list[str] = []
-
-    class Counting(trio.abc.Instrument):
-        def before_task_step(self, task: trio.lowlevel.Task) -> None:
-            steps.append(task.name)
-
-    class Breaking(Counting):
-        def after_task_step(self, task: trio.lowlevel.Task) -> None:
-            raise ValueError("of an instrument")
-
-    async def main() -> None:
-        of_this = Counting()
-        await trio.lowlevel.checkpoint()
-        trio.lowlevel.add_instrument(of_this)
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
-        trio.lowlevel.remove_instrument(of_this)
-        await trio.lowlevel.checkpoint()
-        assert len(steps) == 2
-        trio.lowlevel.add_instrument(Breaking())
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
-
-    with seeded_loop(1, clock):
-        trio.run(main, clock=clock)
-
-    # The last one is told of no second step: the end of the step that added it has raised.
-    assert len(steps) == 2

@@ -1,7 +1,7 @@
 """Trio's loop in a simulation: its schedule comes from a seed, and nothing from outside."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 from types import ModuleType
@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import trio
 from trio._core import _run
-from trio._core._instrumentation import Instruments
 
 from trellis.sim.clock import VirtualClock
 
@@ -36,7 +35,6 @@ def seeded_loop(seed: int, clock: VirtualClock) -> Iterator[None]:
         (_run, "_ALLOW_DETERMINISTIC_SCHEDULING"): True,
         (_run, "_r"): _Schedule(seed),
         (_run, "TheIOManager"): _StillIO,
-        (_run, "Instruments"): _Instruments,
         (_run, "current_time"): clock.current_time,
         (trio, "current_time"): clock.current_time,
     }
@@ -84,16 +82,3 @@ class _StillIO(_IO_OF_TRIO):  # type: ignore[misc]
         if timeout > 0.0 or self._turns % _TURNS == 0:
             return super().get_events(timeout)
         return ()
-
-
-class _Instruments(dict[str, Any], Instruments):  # type: ignore[misc]
-    """Trio's own as a dictionary: it looks into it four times for each step of a task.
-
-    `UserDict` answers with a function in Python whether something is in it.
-    """
-
-    def __init__(self, incoming: Sequence[trio.abc.Instrument]) -> None:
-        dict.__init__(self, {"_all": {}})
-        self.data = self
-        for instrument in incoming:
-            self.add_instrument(instrument)

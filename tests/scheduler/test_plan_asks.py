@@ -109,11 +109,30 @@ class TestPreferred:
                 "breaker open",
             ),
             (
+                {"pools": [a_pool(limits=Limits(instances=0))]},
+                "its limits of 0 let no small be launched",
+            ),
+            (
+                {"pools": [a_pool(label_limits={"small": 0}), a_pool(limits=Limits(cores=0))]},
+                "its limits of 0 let no small be launched",
+            ),
+            (
                 {"pools": [a_pool(limits=Limits(cores=1), offers={"small": an_offer()})]},
                 None,
             ),
         ],
-        ids=["closed", "paused", "barred", "dropped", "other", "missing", "breaker", "fits"],
+        ids=[
+            "closed",
+            "paused",
+            "barred",
+            "dropped",
+            "other",
+            "missing",
+            "breaker",
+            "shut",
+            "shut2",
+            "fits",
+        ],
     )
     def test_it_is_dropped_where_it_cannot_serve_and_the_reason_is_told(self, parts, why):
         """Any other serves then."""

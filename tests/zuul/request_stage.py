@@ -40,6 +40,7 @@ from trellis.model.request import ENDED, Ask, NodeRequest, RequestState
 from trellis.sim.zookeeper import FakeZooKeeper, Latency, fake_zookeeper
 from trellis.spi.demand import OfferedPool
 from trellis.spi.registry import DemandContext
+from trellis.testing.builders import a_request
 from trellis.zookeeper.errors import NoSuchZnodeError
 from trellis.zookeeper.session import Session
 
@@ -64,7 +65,9 @@ class RequestPort(ScriptedPort):
 
     def __init__(self, nursery: trio.Nursery) -> None:
         super().__init__(nursery)
-        self.pools: tuple[OfferedPool, ...] = (a_pool("small", "large"),)
+        self._pools: tuple[OfferedPool, ...] = (a_pool("small", "large"),)
+        self._offers_changed = trio.Event()
+        self.offers_asked = 0
         self.place_s: float | None = 1.0
         self.boot_s = 5.0
         self.failing: set[str] = set()
@@ -74,7 +77,24 @@ class RequestPort(ScriptedPort):
         self._nodes_made = 0
         self._of_request: dict[str, trio.Event] = {}
 
+    @property
+    def pools(self) -> tuple[OfferedPool, ...]:
+        return self._pools
+
+    @pools.setter
+    def pools(self, pools: tuple[OfferedPool, ...]) -> None:
+        self._pools = pools
+        self._offers_changed.set()
+        self._offers_changed = trio.Event()
+
     def offers(self) -> tuple[OfferedPool, ...]:
+        self.offers_asked += 1
+        return self.pools
+
+    async def wait_offers(self, known: tuple[OfferedPool, ...]) -> tuple[OfferedPool, ...]:
+        await trio.lowlevel.checkpoint()
+        while self.pools == known:
+            await self._offers_changed.wait()
         return self.pools
 
     async def submit(self, ask: Ask) -> NodeRequest:
@@ -100,9 +120,15 @@ class RequestPort(ScriptedPort):
         self._nursery.start_soon(self._fulfil, request.id)
         return request
 
-    async def turn_away(self, ask: Ask, *, why: str) -> None:
+    async def turn_away(self, ask: Ask, *, why: str) -> NodeRequest:
         await trio.lowlevel.checkpoint()
         self.turned_away[ask.metadata["zuul_request"]] = why
+        for request in self.live():
+            if request.ask.idempotency_key == ask.idempotency_key:
+                if request.state is RequestState.REQUESTED:
+                    self.took(request.id, RequestState.FAILED, reason=why)
+                return self.requests[request.id]
+        return a_request(state=RequestState.FAILED, reason=why)
 
     def live(self) -> list[NodeRequest]:
         return [one for one in self.requests.values() if one.state in LIVE]

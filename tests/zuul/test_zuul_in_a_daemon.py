@@ -173,6 +173,46 @@ async def test_a_request_that_waits_is_explained_by_every_id_of_zuul(tmp_path, a
         assert site.source().requests == {"requested": 1}
 
 
+@pytest.mark.parametrize(
+    "zero", ["max-servers: 0", "max-cores: 0", "max-ram: 0", "label"], ids=lambda x: x.split(":")[0]
+)
+async def test_one_that_may_not_be_launched_anywhere_fails_and_is_explained(
+    zero, tmp_path, autojump_clock
+):
+    """By limits of 0 in the pools, as with Nodepool; it is served as soon as they are lifted."""
+    shut = CONFIGURATION.replace("max-servers: 5", zero)
+    if zero == "label":
+        shut = CONFIGURATION.replace("{name: small, cloud", "{name: small, max-servers: 0, cloud")
+    async with the_site(tmp_path) as site, site.stage.running():
+        await site.stage.becomes(Health.AVAILABLE)
+        await site.stage.take_up(shut + ZUUL)
+        await trio.sleep(60)
+        request = await site.zuul.ask("small")
+
+        await site.zuul.becomes(request, "failed", within_s=3)
+
+        assert "limits are 0 (small in alpha/main)" in await site.explained(request)
+        await site.stage.take_up(CONFIGURATION + ZUUL)
+        again = await site.zuul.ask("small")
+        await site.zuul.becomes(again, "pending", within_s=5)
+
+
+async def test_one_whose_provider_is_paused_waits_for_the_end_of_it(tmp_path, autojump_clock):
+    """A pause is for a while; what failed for it would have failed for good."""
+    async with the_site(tmp_path) as site, site.stage.running() as core:
+        await site.stage.becomes(Health.AVAILABLE)
+        await core.operator.pause("alpha", "ada", "new switches", 7200.0)
+        await trio.sleep(1)
+        request = await site.zuul.ask("small")
+        await trio.sleep(7000)
+
+        assert "paused by ada: new switches" in await site.explained(request)
+        assert await site.zuul.state(request) == "requested"
+        assert [True] == [pool["paused"] for pool in await site.zuul.pools()]
+        await site.zuul.becomes(request, "fulfilled", within_s=400)
+        assert [False] == [pool["paused"] for pool in await site.zuul.pools()]
+
+
 async def test_one_that_failed_for_a_label_nobody_has_is_explained(tmp_path, autojump_clock):
     async with the_site(tmp_path) as site, site.stage.running():
         request = await site.zuul.ask("smal")

@@ -92,6 +92,7 @@ class Core:
         ``disabled-plugins``) is for the caller to look after.
         """
         self._in_force.policy = Policy.of(configuration)
+        self.port.offers_changed()
         self._choice.refresh()
         self._accounts.configure(configuration.providers)
         await self._roster.take_up(configuration.providers)

@@ -157,6 +157,7 @@ def _pools(configuration: Configuration) -> Iterator[OfferedPool]:
                 priority=provider.priority if pool.priority is None else pool.priority,
                 paused=False,
                 max_servers=pool.max_servers,
+                shut=frozenset(x.name for x in pool.labels if not pool.launches(x)),
                 unchecked=frozenset(
                     label.name
                     for label in pool.labels

@@ -5,9 +5,11 @@ that is to be taken over.
 """
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 
 import attrs
+import trio
 
 from trellis.control.adoption import adopted, check_found
 from trellis.control.amend import amend
@@ -34,6 +36,7 @@ from trellis.store.store import Store
 from trellis.world import World
 
 MOST_LABELS = 100
+_SOON_S = 0.05
 _WAITING = frozenset({RequestState.REQUESTED, RequestState.PENDING})
 
 
@@ -56,6 +59,7 @@ class Port(HandingOut):
         self._estimates = estimates
         self._scheduling, self._new_id = scheduling, new_id
         self._requests_changed, self._providers = Changed[RequestId](), providers
+        self._offers_changed = Changed[None]()
         self._being_adopted: set[str] = set()
         """Servers on their way to be nodes, which the fleet does not show yet."""
         self._keys = {
@@ -99,6 +103,8 @@ class Port(HandingOut):
     async def turn_away(self, ask: Ask, *, why: str) -> NodeRequest:
         """See `DemandPort.turn_away`."""
         if ask.idempotency_key is not None:
+            if (live := await self._earlier_of_source(ask)) is not None:
+                return await self._turned_away(live, why)
             key = (ask.requestor, ask.idempotency_key)
             earlier = await self._store.history_lookup(NodeRequest, key)
             if earlier is not None and earlier.reason == why:
@@ -114,6 +120,17 @@ class Port(HandingOut):
         )
         await self._store.commit([Change(None, request, why=why, archive=True)])
         return request
+
+    async def _turned_away(self, live: NodeRequest, why: str) -> NodeRequest:
+        now = self._world.wall()
+        request = self._store.head(NodeRequest, live.id)
+        if request is None or request.state is not RequestState.REQUESTED:
+            return await self.request(live.id)
+        failed = request.became(RequestState.FAILED, now, reason=why)
+        await self._store.commit(
+            [Change(request, failed, why=why, archive=True), *self._released(request, now)]
+        )
+        return failed
 
     async def _earlier(self, ask: Ask) -> NodeRequest | None:
         if ask.source is not None:
@@ -339,6 +356,29 @@ class Port(HandingOut):
         record = self._store.get(ProviderRecord, provider)
         return record is not None and record.pause_at(now) is not None
 
+    async def wait_offers(self, known: tuple[OfferedPool, ...]) -> tuple[OfferedPool, ...]:
+        """See `DemandPort.wait_offers`."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            with self._offers_changed.watch(None) as changed:
+                if (offers := self.offers()) != known:
+                    return offers
+                with trio.move_on_after(self._pause_ends_in()):
+                    await changed.wait()
+
+    def offers_changed(self) -> None:
+        """To be called when another policy is in force."""
+        self._offers_changed.tell(None)
+
+    def _pause_ends_in(self) -> float:
+        """When the next pause ends by itself: nobody tells of that."""
+        now = self._world.wall()
+        names = dict.fromkeys(pool.provider for pool in self._in_force.policy.pools)
+        records = (self._store.get(ProviderRecord, name) for name in names)
+        pauses = (one.pause_at(now) for one in records if one is not None)
+        ends = (one.until for one in pauses if one is not None and one.until is not None)
+        return max(min(ends, default=math.inf) - now, _SOON_S)
+
     # -------------------------------------------------------------------------- reasons
 
     async def explain_request(self, request_id: RequestId) -> Explanation:
@@ -372,6 +412,8 @@ class Port(HandingOut):
     def _committed(self, committed: Committed) -> None:
         for change in committed.changes:
             request = change.after
+            if isinstance(request, ProviderRecord):
+                self.offers_changed()  # it may have been paused
             if isinstance(request, Node):
                 self._nodes_changed.tell(request.id)
                 if self._being_adopted:

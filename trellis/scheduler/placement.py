@@ -11,7 +11,7 @@ from trellis.scheduler.answers import Fit, Offered
 from trellis.scheduler.decisions import Launch, Place
 from trellis.scheduler.preference import Preference, priority_of
 from trellis.scheduler.room import Room
-from trellis.scheduler.snapshot import ProviderView, Snapshot
+from trellis.scheduler.snapshot import PoolView, ProviderView, Snapshot
 from trellis.spi.provider import Offer
 
 Judged = Sequence[tuple[ProviderView, str]]
@@ -92,6 +92,10 @@ def why_not_preferred(request: NodeRequest, snapshot: Snapshot, room: Room) -> s
         return offered
     if never := room.could_ever(provider, ask.labels, ask.tenant):
         return never
+    for label in ask.labels:
+        # For how long nobody knows, and what is ready there may be taken all the same.
+        if all(_is_shut(pool, label) for pool in provider.pools if label in pool.offers):
+            return f"its limits of 0 let no {label} be launched"
     held = room.withheld(provider, ask.labels)
     return "" if held is None else held.reason
 
@@ -110,6 +114,11 @@ class Choice:
     rivals: Sequence[Fit]
     refusals: Mapping[str, str]
     dropped: str = ""
+
+
+def _is_shut(pool: PoolView, label: str) -> bool:
+    limits = pool.limits
+    return 0 in (limits.instances, limits.cores, limits.ram_mib, pool.label_limits.get(label))
 
 
 def best_place(

@@ -155,6 +155,10 @@ class PoolConfig:
         """The label of this name, if the pool offers it."""
         return next((label for label in self.labels if label.name == name), None)
 
+    def launches(self, label: PoolLabelConfig) -> bool:
+        """Whether its limits let any node of this pool and label be launched: 0 lets none."""
+        return 0 not in (self.max_servers, self.max_cores, self.max_ram, label.max_servers)
+
     def login(self, label: PoolLabelConfig) -> Login:
         """How to log in to a node of this pool and label."""
         checked = label.host_key_checking

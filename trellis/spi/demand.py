@@ -23,7 +23,8 @@ class OfferedPool:
         labels: that it offers.
         priority: pools with lower numbers are used first.
         paused: its provider launches nothing now, by a person's word.
-        max_servers: most nodes at a time; None is no limit, 0 offers nothing.
+        max_servers: most nodes at a time; None is no limit, 0 launches nothing.
+        shut: labels among them of which limits of 0 in the pool let nothing be launched.
         unchecked: labels among them whose nodes' host keys are not read.
         attributes: what the configuration hands on with each node (``node-attributes``).
     """
@@ -34,8 +35,14 @@ class OfferedPool:
     priority: int
     paused: bool
     max_servers: int | None
+    shut: frozenset[str] = frozenset()
     unchecked: frozenset[str] = frozenset()
     attributes: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+
+    @property
+    def launches(self) -> frozenset[str]:
+        """The labels that the configuration lets it launch; paused or not."""
+        return frozenset() if self.max_servers == 0 else self.labels - self.shut
 
 
 @attrs.frozen(kw_only=True)
@@ -83,8 +90,9 @@ class DemandPort(Protocol):
     async def turn_away(self, ask: Ask, *, why: str) -> NodeRequest:
         """Record a request that a source can never have served, as failed, to be explained.
 
-        Nothing is launched for it. One of its key that was turned away for the same reason in
-        the last 24 hours is not recorded again.
+        Nothing is launched for it. If the one of its key still waits for a place, it is that one
+        that fails; if it has one by now, it is left as it is, and the answer. One of its key that
+        was turned away for the same reason in the last 24 hours is not recorded again.
         """
         ...
 
@@ -260,6 +268,13 @@ class DemandPort(Protocol):
         """What could be asked for now: each pool of each provider, by the configuration in force.
 
         A pool whose provider does not answer, or is paused, is among them and says so.
+        """
+        ...
+
+    async def wait_offers(self, known: tuple[OfferedPool, ...]) -> tuple[OfferedPool, ...]:
+        """Wait until what is offered is something else than *known*; what it is then.
+
+        Look again now and then all the same: it is told of a change as soon as it is known here.
         """
         ...
 

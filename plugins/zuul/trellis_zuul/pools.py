@@ -6,7 +6,7 @@ registered, and that those of others, which may be starting as we are, have had 
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from random import Random
 from typing import Any, Final
@@ -26,8 +26,8 @@ log = structlog.get_logger()
 
 SETTLED_S: Final = 10.0
 """No pool came or went for so long: those that start together have all been seen."""
-LOOK_S: Final = 2.0
-"""How often the configuration is looked at for other pools; nobody tells of that."""
+LOOK_S: Final = 60.0
+"""How often is looked at what we offer, though nobody told of a change."""
 
 _VERSION: Final = version("trellis-zuul")
 
@@ -35,21 +35,22 @@ _VERSION: Final = version("trellis-zuul")
 class PoolIds:
     """The ids of our pools; they outlive sessions, so that declines hold over them.
 
-    A pool that offers other labels has another id: what it declined before it may serve now.
+    A pool that offers or launches other labels has another id: what it declined before it may
+    serve now.
     """
 
     def __init__(self, deployment: str, random: Random) -> None:
         self._deployment, self._random = deployment, random
-        self._ids: dict[tuple[str, str], tuple[frozenset[str], str]] = {}
+        self._ids: dict[tuple[str, str], tuple[tuple[frozenset[str], frozenset[str]], str]] = {}
 
     def of(self, offer: OfferedPool) -> str:
         """The id of a pool with these labels."""
         key = (offer.provider, offer.pool)
         labels, id_ = self._ids.get(key, (None, ""))
-        if labels != offer.labels:
+        if labels != (offer.labels, offer.launches):
             unique = f"{self._random.getrandbits(128):032x}"
             id_ = f"{self._deployment}-PoolWorker.{offer.provider}-{offer.pool}-{unique}"
-            self._ids[key] = (offer.labels, id_)
+            self._ids[key] = ((offer.labels, offer.launches), id_)
         return id_
 
 
@@ -75,6 +76,7 @@ class Pools:
         self._wanted: dict[str, OfferedPool] = {}
         self._made: dict[str, tuple[str, bytes]] = {}
         self._told: dict[object, Callable[[], None]] = {}
+        self._told_of_ours: dict[object, Callable[[], None]] = {}
         self._changed_at = trio.current_time()
         self._nudged = trio.Event()
         self._settled = False
@@ -94,6 +96,25 @@ class Pools:
                 return id_, offer
         return None
 
+    def shut(self, labels: Collection[str]) -> str:
+        """Why the configuration lets none of our providers launch these labels; "" if one may.
+
+        One that a person has paused may: a pause ends, by a word or by itself, and a request that
+        was declined for it would fail for good.
+        """
+        launches: dict[str, set[str]] = {}
+        for offer in self._wanted.values():
+            launches.setdefault(offer.provider, set()).update(offer.launches)
+        if not launches or any(those.issuperset(labels) for those in launches.values()):
+            return ""
+        shut = dict.fromkeys(
+            f"{label} in {offer.provider}/{offer.pool}"
+            for label in dict.fromkeys(labels)
+            for offer in self._wanted.values()
+            if label in offer.labels - offer.launches
+        )
+        return f"no node of it may be launched: limits are 0 ({', '.join(shut)})" if shut else ""
+
     def have_declined(self, declined_by: Collection[str]) -> bool:
         """Whether all of ours are among those that declined. Without any, they have not."""
         return bool(self._wanted) and self._wanted.keys() <= set(declined_by)
@@ -112,15 +133,13 @@ class Pools:
             for one in self._registered.values()
         )
 
-    @contextmanager
-    def telling(self, told: Callable[[], None]) -> Iterator[None]:
+    def telling(self, told: Callable[[], None]) -> AbstractContextManager[None]:
         """Have *told* called when a pool comes or goes, and when they have settled."""
-        key = object()
-        self._told[key] = told
-        try:
-            yield
-        finally:
-            del self._told[key]
+        return _among(self._told, told)
+
+    def telling_of_ours(self, told: Callable[[], None]) -> AbstractContextManager[None]:
+        """Have *told* called when ours offer or launch something else."""
+        return _among(self._told_of_ours, told)
 
     # ---------------------------------------------------------------------- registering
 
@@ -134,33 +153,43 @@ class Pools:
             NotAllowedError: they may not be registered.
         """
         started = False
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._nudged = nudged = trio.Event()
+                try:
+                    offers = await self._register()
+                except DisconnectedError:
+                    await self._ground.session.wait_connected()
+                    await self._ground.pools.refresh()
+                    self._find_ours()
+                    continue
+                if not started:
+                    started = True
+                    nursery.start_soon(self._follow_offers, offers)
+                    task_status.started()
+                with trio.move_on_after(self._look_again_in()):
+                    await nudged.wait()
+                self._settle()
+
+    async def _follow_offers(self, known: tuple[OfferedPool, ...]) -> None:
         while True:
-            self._nudged = nudged = trio.Event()
-            try:
-                await self._register()
-            except DisconnectedError:
-                await self._ground.session.wait_connected()
-                await self._ground.pools.refresh()
-                self._find_ours()
-                continue
-            if not started:
-                started = True
-                task_status.started()
-            with trio.move_on_after(self._look_again_in()):
-                await nudged.wait()
-            self._settle()
+            known = await self._ground.port.wait_offers(known)
+            self._nudged.set()
 
     def _look_again_in(self) -> float:
         left = self._changed_at + SETTLED_S - trio.current_time()
         return min(LOOK_S, left) if left > 0.0 else LOOK_S
 
-    async def _register(self) -> None:
-        wanted = {self._ids.of(offer): offer for offer in self._ground.port.offers()}
+    async def _register(self) -> tuple[OfferedPool, ...]:
+        """Register what is offered now, which is returned."""
+        offers = self._ground.port.offers()
+        wanted = {self._ids.of(offer): offer for offer in offers}
         if wanted != self._wanted:
             ids_changed = wanted.keys() != self._wanted.keys()
             self._wanted = wanted
             if ids_changed:
                 self._became_other()
+                _tell(self._told_of_ours)
         session = self._ground.session
         for id_ in [id_ for id_ in self._made if id_ not in wanted]:
             await self._unregister(id_)
@@ -179,6 +208,7 @@ class Pools:
                     self._nudged.set()
                 else:
                     self._made[id_] = (made[0], data)
+        return offers
 
     async def _unregister(self, id_: str) -> None:
         path, _data = self._made[id_]
@@ -218,18 +248,29 @@ class Pools:
         self._changed_at = trio.current_time()
         self._settled = False
         self._nudged.set()
-        self._tell()
+        _tell(self._told)
 
     def _settle(self) -> None:
         seen = {one.id for one in self._registered.values()}
         quiet = trio.current_time() >= self._changed_at + SETTLED_S
         if not self._settled and quiet and self._wanted and self._wanted.keys() <= seen:
             self._settled = True
-            self._tell()
+            _tell(self._told)
 
-    def _tell(self) -> None:
-        for told in tuple(self._told.values()):
-            told()
+
+@contextmanager
+def _among(those: dict[object, Callable[[], None]], told: Callable[[], None]) -> Iterator[None]:
+    key = object()
+    those[key] = told
+    try:
+        yield
+    finally:
+        del those[key]
+
+
+def _tell(those: dict[object, Callable[[], None]]) -> None:
+    for told in tuple(those.values()):
+        told()
 
 
 def _read(path: str, data: bytes) -> _Registered:
@@ -254,7 +295,7 @@ def _component(id_: str, offer: OfferedPool, deployment: str) -> bytes:
         "kind": "pool",
         "model_api": 0,
         "name": offer.pool,
-        "paused": offer.paused or offer.max_servers == 0,
+        "paused": offer.paused or not offer.launches,
         "priority": offer.priority,
         "provider_name": offer.provider,
         "state": "running",

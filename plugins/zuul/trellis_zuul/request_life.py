@@ -10,6 +10,7 @@ priority, and other launchers may serve it.
 
 import hashlib
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -96,9 +97,11 @@ class RequestLife:
         self._is_earlier = self._in_doubt = mine is not None
         """Whether something may have been written of which the mirrors do not show the end."""
         self._read_last: tuple[bytes, RequestDocument] | None = None
+        self._answered_as = 0
+        """The version that our last answer has made of its znode."""
         self._others_since: float | None = None
         self._left_since: float | None = None
-        self._changed = False
+        self._changed = self._is_shut = False
         self._waiting: trio.CancelScope | None = None
         self._said = ""
         self._log = log.bind(zuul_request=request_id)
@@ -145,6 +148,9 @@ class RequestLife:
         if znode is None or znode.stat is None or znode.stat.czxid != self.czxid:
             await self._let_go("Zuul has deleted its request")
             return True
+        if znode.stat.version < self._answered_as:
+            await self._wait_a_little()  # the mirror does not show our answer yet
+            return False
         document = self._read(znode.data)
         if document is None:
             await self._let_go("its request in ZooKeeper cannot be read")
@@ -204,9 +210,22 @@ class RequestLife:
         if mine is None:
             return
         if mine.state is RequestState.REQUESTED:
-            await self._wait_for(lambda: self._ground.port.wait_placed(mine.id))
+            await self._wait_placed(document, mine)
         else:
             await self._take_over(mine)
+
+    async def _wait_placed(self, document: RequestDocument, mine: NodeRequest) -> None:
+        """Wait for a place; where nothing may be launched, only as long as it takes to look.
+
+        What is ready there may be handed out all the same, and then it has its place at once.
+        """
+        with self._pools.telling_of_ours(self.nudge):
+            why, self._is_shut = self._pools.shut(document.labels), False
+            with trio.move_on_after(AGAIN_S if why else math.inf) as waiting:
+                await self._wait_for(lambda: self._ground.port.wait_placed(mine.id))
+        if why and waiting.cancelled_caught:
+            self._mine = await self._ground.port.turn_away(self._ask(document), why=why)
+            self._is_shut = self._mine.state is RequestState.FAILED
 
     async def _left_by_us(self) -> bool:
         """Whether it is an earlier session of ours that has the lock.
@@ -410,6 +429,9 @@ class RequestLife:
         ended = await self._wait_served(mine, stat)
         if ended is None:
             return
+        if self._is_shut and not self._pools.shut(document.labels):
+            self._mine = None  # no longer so: it is asked for again
+            return
         if ended.state is not RequestState.FULFILLED:
             why = ended.reason or f"it was {ended.state.value} in Trellis"
             await self._decline(document, stat, why)
@@ -480,6 +502,7 @@ class RequestLife:
                 Delete(path=self._lock.path),
             ]
         )
+        self._answered_as = stat.version + 1
         self._lock.forget()
         self._contends = False
 

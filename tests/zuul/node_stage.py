@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import trio
 from trellis_zuul.ground import Ground, ground_of
+from trellis_zuul.marks import Marks
 from trellis_zuul.node_lives import NodeLives
 from trellis_zuul.node_wire import Handover, ready_document
 from trellis_zuul.paths import NODES, node_lock_path, node_path, request_path
@@ -319,7 +320,7 @@ async def lives_on(stage: Stage) -> AsyncIterator[tuple[NodeLives, Ground]]:
         ground = a_ground(stage, session)
         for mirror in ground.mirrors:
             await nursery.start(mirror.run)
-        lives = NodeLives(ground)
+        lives = NodeLives(ground, Marks(ground.nodes, deployment=DEPLOYMENT, source=SOURCE))
         await nursery.start(lives.run)
         yield lives, ground
         nursery.cancel_scope.cancel()
@@ -334,7 +335,11 @@ async def live_on(stage: Stage) -> None:
                 async with trio.open_nursery() as nursery:
                     for mirror in ground.mirrors:
                         await nursery.start(mirror.run)
-                    nursery.start_soon(NodeLives(ground).run)
+                    nursery.start_soon(
+                        NodeLives(
+                            ground, Marks(ground.nodes, deployment=DEPLOYMENT, source=SOURCE)
+                        ).run
+                    )
                     await session.wait_lost()
                     nursery.cancel_scope.cancel()
         except* (SessionLostError, DisconnectedError):

@@ -5,12 +5,15 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
+from trellis_zuul.marks import Marks
 from trellis_zuul.node_life import BARRED_S
 from trellis_zuul.node_lives import NodeLives
 from trellis_zuul.paths import request_path
 
 from tests.zuul.node_stage import (
+    DEPLOYMENT,
     HOSTS,
+    SOURCE,
     a_ground,
     an_executor,
     live_on,
@@ -207,7 +210,9 @@ async def frozen(stage):
         nursery.start_soon(run_until_frozen, ground.nodes, read)
         await read.wait()
         await nursery.start(ground.requests.run)
-        await nursery.start(NodeLives(ground).run)
+        await nursery.start(
+            NodeLives(ground, Marks(ground.nodes, deployment=DEPLOYMENT, source=SOURCE)).run
+        )
         yield scope.cancel
         nursery.cancel_scope.cancel()
 

@@ -6,6 +6,7 @@ from trellis.errors import TrellisError
 from trellis.model.names import NodeId, RequestId
 from trellis.model.node import Node, NodeState
 from trellis.model.request import NodeRequest
+from trellis.zookeeper.errors import NoSuchZnodeError, OtherVersionError
 from trellis.zookeeper.session import Check, Create, Stat
 from trellis_zuul.ground import Ground
 from trellis_zuul.marks import Marks
@@ -76,16 +77,22 @@ class HandingOver:
         # What is tried while the connection is away would be in doubt for nothing.
         await self._ground.session.wait_connected()
         port, source = self._ground.port, self._ground.source
-        self._ground.shown.note(request.id, lambda: port.asked_by(source))
+        shown = self._ground.shown
+        first = shown.note(request.id, lambda: port.asked_by(source))
         # If the answer is lost they are found by their marks. If the lock is lost, or Zuul has
         # deleted its request, none is made: not even by a call that arrives very late.
-        paths = await self._ground.session.transact(
-            [
-                Check(path=lock),
-                Check(path=request_path(document.id), version=stat.version),
-                *(Create(path=f"{NODES}/", data=data, sequence=True) for data in documents),
-            ]
-        )
+        try:
+            paths = await self._ground.session.transact(
+                [
+                    Check(path=lock),
+                    Check(path=request_path(document.id), version=stat.version),
+                    *(Create(path=f"{NODES}/", data=data, sequence=True) for data in documents),
+                ]
+            )
+        except (NoSuchZnodeError, OtherVersionError):
+            if first:
+                shown.take_back(request.id)
+            raise
         for node, path in zip(nodes, paths[2:], strict=True):
             mark = Mark(
                 deployment=self._ground.deployment,
@@ -93,7 +100,7 @@ class HandingOver:
                 node=node.id,
                 request=request.id,
             )
-            self._marks.note(name_of(path), mark)
+            self._marks.made(name_of(path), mark)
 
     def _handover(self, request: NodeRequest, node: Node, document: RequestDocument) -> Handover:
         offer = self._pools.offer_of(node.provider, node.pool)

@@ -1,9 +1,11 @@
 """Which znodes bear our marks: by the request of Trellis's whose nodes they are."""
 
+import trio
+
 from trellis.model.names import NodeId, RequestId
 from trellis_zuul.mirror import Mirror, Znode
 from trellis_zuul.node_wire import DocumentError, Mark, read_node
-from trellis_zuul.paths import NODES, name_of, parent_of
+from trellis_zuul.paths import NODES, name_of, node_path, parent_of
 
 
 class Marks:
@@ -15,8 +17,10 @@ class Marks:
 
     def __init__(self, nodes: Mirror, *, deployment: str, source: str) -> None:
         self._deployment, self._source = deployment, source
+        self._nodes = nodes
         self._marks: dict[str, Mark] = {}
         self._of: dict[RequestId, dict[str, NodeId]] = {}
+        self._unseen: dict[str, tuple[Mark, float]] = {}
         nodes.tell(self._told)
 
     def of(self, request: RequestId) -> dict[NodeId, str]:
@@ -24,8 +28,23 @@ class Marks:
         znodes = self._of.get(request, {})
         return {znodes[name]: name for name in sorted(znodes, reverse=True)}
 
-    def note(self, name: str, mark: Mark) -> None:
-        """A znode was made that the mirror may not show yet."""
+    def made(self, name: str, mark: Mark) -> None:
+        """Note a znode that was made; the mirror may not show it yet."""
+        if node_path(name) not in self._nodes:
+            self._unseen[name] = mark, trio.current_time()
+        self._note(name, mark)
+
+    def unseen(self, for_s: float) -> dict[str, Mark]:
+        """Those made so long ago that the mirror has not shown since: it was removed at once."""
+        by = trio.current_time() - for_s
+        return {name: mark for name, (mark, at) in self._unseen.items() if at <= by}
+
+    def forget_unseen(self, name: str) -> None:
+        """Forget one that is gone: somebody sees to its node."""
+        self._unseen.pop(name, None)
+        self._forget(name)
+
+    def _note(self, name: str, mark: Mark) -> None:
         self._marks[name] = mark
         self._of.setdefault(mark.request, {})[name] = mark.node
 
@@ -33,16 +52,21 @@ class Marks:
         if parent_of(path) != NODES:
             return
         name = name_of(path)
+        if now is not None:
+            self._unseen.pop(name, None)
         if name in self._marks and _same(before, now):
             return  # a mark is written once
+        self._forget(name)
+        mark = None if now is None else _mark(now.data)
+        if mark is not None and mark.is_of(self._deployment, self._source):
+            self._note(name, mark)
+
+    def _forget(self, name: str) -> None:
         if (known := self._marks.pop(name, None)) is not None:
             znodes = self._of[known.request]
             del znodes[name]
             if not znodes:
                 del self._of[known.request]
-        mark = None if now is None else _mark(now.data)
-        if mark is not None and mark.is_of(self._deployment, self._source):
-            self.note(name, mark)
 
 
 def _same(before: Znode | None, now: Znode | None) -> bool:

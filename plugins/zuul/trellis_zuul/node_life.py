@@ -124,7 +124,8 @@ class NodeLife:
         while True:
             self._changed = changed = trio.Event()
             znode = self._ground.nodes.get(self._path)
-            if znode is None:
+            if znode is None or not znode.data:
+                # Without data it is another one: whoever wants a lock makes all that is above it.
                 return await self._vanished()
             if self._barred or f"{self._folder}/{BAR}" in self._ground.nodes:
                 if await self._give_back(changed):
@@ -289,6 +290,12 @@ class NodeLife:
         if not locked or stat is None:
             await self._wait_a_little(changed)
             return False
+        if not data:
+            # It was removed, and our lock has made it anew with nothing in it.
+            if not await self._delete(self._lock.path, stat):
+                await self._lock.release()
+            await self._vanished()
+            return True
         document = self._read(data)
         if document is None:
             await self._lock.release()

@@ -1,5 +1,6 @@
 """All nodes in the tree that bear our mark: each has a life, begun as its znode is first seen."""
 
+import contextlib
 from collections import defaultdict
 from typing import Final
 
@@ -7,8 +8,9 @@ import structlog
 import trio
 
 from trellis.errors import StoreError
-from trellis.zookeeper.errors import SessionLostError
+from trellis.zookeeper.errors import DisconnectedError, SessionLostError
 from trellis_zuul.ground import Ground
+from trellis_zuul.marks import Marks
 from trellis_zuul.mirror import Znode
 from trellis_zuul.node_life import NodeLife
 from trellis_zuul.node_wire import DocumentError, read_node
@@ -19,13 +21,15 @@ log = structlog.get_logger()
 _ID_PART: Final = NODES.count("/") + 1
 FIRST_WAIT_S: Final = 1.0
 MOST_WAIT_S: Final = 300.0
+UNSEEN_S: Final = 5.0
+"""Long after it was made the mirror shows a znode, unless it is gone already."""
 
 
 class NodeLives:
     """Runs the lives on one session's ground. A change costs as much as the lives it is about."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    def __init__(self, ground: Ground, marks: Marks) -> None:
+        self._ground, self._marks = ground, marks
         self._lives: dict[str, NodeLife] = {}
         self._of_request: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -61,7 +65,20 @@ class NodeLives:
                 if parent_of(path) == NODES:
                     self._begin(name_of(path), nursery)
             task_status.started()
-            await trio.sleep_forever()
+            while True:
+                await trio.sleep(UNSEEN_S)
+                with contextlib.suppress(DisconnectedError):
+                    await self._end_unseen(nursery)
+
+    async def _end_unseen(self, nursery: trio.Nursery) -> None:
+        """See to the ends of those that somebody removed before the mirror had seen them."""
+        for name, mark in self._marks.unseen(UNSEEN_S).items():
+            path = node_path(name)
+            if await self._ground.session.exists(path) is not None or name in self._lives:
+                continue
+            self._marks.forget_unseen(name)
+            life = self._lives[name] = NodeLife(self._ground, name, mark)
+            nursery.start_soon(self._run, life, None, nursery)
 
     def _begin(self, znode_id: str, nursery: trio.Nursery) -> None:
         znode = self._ground.nodes.get(node_path(znode_id))

@@ -94,7 +94,7 @@ class RequestLife:
         )
         self._contends = False
         """Whether a contender of ours may be in the lock's folder."""
-        self._is_earlier = self._in_doubt = mine is not None
+        self._in_doubt = mine is not None
         """Whether something may have been written of which the mirrors do not show the end."""
         self._read_last: tuple[bytes, RequestDocument] | None = None
         self._answered_as = 0
@@ -191,7 +191,9 @@ class RequestLife:
                 await self._ground.nodes.refresh()
             znodes = self._handing_over.znodes_of(self._mine.id)
             if set(document.nodes) & set(znodes.values()):
-                self._mine = None  # the lives of its nodes go on by themselves
+                # The lives of its nodes go on by themselves; one whose znode was removed has none.
+                await self._give_back(self._mine, "its znode is gone")
+                self._mine = None
         await self._let_go("another launcher has answered its request")
         await self._wait()
 
@@ -335,7 +337,7 @@ class RequestLife:
             # One that is set apart is nobody's any more, and still in the lease.
             if node.id not in znodes and (node.allocated_to == request.id or node.set_apart)
         ]
-        known = not self._is_earlier or self._ground.shown.surely_not(request)
+        known = self._ground.shown.surely_not(request)
         if not unshown:
             return
         if known:

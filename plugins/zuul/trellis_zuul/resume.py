@@ -7,7 +7,8 @@ request of Zuul's that is gone or answered without us, and a node reserved for i
     its making                           the node's znode               the node is
     ----------------------------------   ----------------------------   -----------
     was not tried in this process, in    was never made                 given back
-    which the request was fulfilled
+    which the request was fulfilled;
+    or was refused by ZooKeeper
     was tried, or the request was        not made yet; or made, and     released
     fulfilled before this process        deleted in the tree by
                                          somebody, used or not
@@ -34,8 +35,8 @@ class Shown:
         self._ids = {one.id for one in found if one.state is RequestState.FULFILLED}
         self._many = _MANY
 
-    def note(self, request: RequestId, live: Callable[[], Iterable[NodeRequest]]) -> None:
-        """Note, before it is tried, that nodes of a request are shown.
+    def note(self, request: RequestId, live: Callable[[], Iterable[NodeRequest]]) -> bool:
+        """Note, before it is tried, that nodes of a request are shown; whether that is new.
 
         Args:
             live: the requests that there are; the others may be forgotten. It is asked for only
@@ -44,7 +45,13 @@ class Shown:
         if len(self._ids) >= self._many:
             self._ids &= {one.id for one in live()}
             self._many = max(_MANY, 2 * len(self._ids))
+        new = request not in self._ids
         self._ids.add(request)
+        return new
+
+    def take_back(self, request: RequestId) -> None:
+        """It was tried, and ZooKeeper has refused it: nothing was shown."""
+        self._ids.discard(request)
 
     def surely_not(self, request: NodeRequest) -> bool:
         """Whether a node of a fulfilled request that has no znode is known never to have had one.

@@ -98,7 +98,7 @@ class ZuulSource:
                 for mirror in ground.mirrors:
                     await nursery.start(mirror.run)
                 await nursery.start(pools.run)
-                await nursery.start(NodeLives(ground).run)
+                await nursery.start(NodeLives(ground, marks).run)
                 nursery.start_soon(sweeps.run)
                 nursery.start_soon(foreign.run)
                 await nursery.start(RequestLives(ground, pools, handing_over).run)

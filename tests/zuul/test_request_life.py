@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import structlog
 import trio
 
 from tests.zuul.node_stage import a_fit_node
@@ -298,16 +299,23 @@ async def test_a_node_without_the_host_keys_it_should_have_is_not_handed_out(aut
 async def test_a_request_that_cannot_be_read_is_left_alone_and_hinders_no_other(
     data, autojump_clock
 ):
-    async with the_request_stage() as stage, stage.serving():
-        await trio.sleep(15)
-        bad = await stage.put(data)
-        good = await stage.ask()
-        await stage.becomes(good, "fulfilled")
-        await trio.sleep(60)
+    """Which it is and why is said once; it is neither locked nor answered."""
+    with structlog.testing.capture_logs() as logged:
+        async with the_request_stage() as stage, stage.serving():
+            await trio.sleep(15)
+            bad = await stage.put(data)
+            good = await stage.ask()
+            await stage.becomes(good, "fulfilled")
+            await trio.sleep(60)
 
-        found, stat = await stage.session.get(f"/nodepool/requests/{bad}")
-        assert (data, 0) == (found, stat.version)
-        assert 1 == len(stage.port.submitted)
+            found, stat = await stage.session.get(f"/nodepool/requests/{bad}")
+            assert (data, 0) == (found, stat.version)
+            assert 1 == len(stage.port.submitted)
+            assert not [path for _what, path in stage.writes_of_trellis() if bad in path]
+
+    (said,) = [one for one in logged if one["event"] == "zuul_request_unreadable"]
+    assert (bad, "warning") == (said["zuul_request"], said["log_level"])
+    assert said["why"]
 
 
 async def test_a_request_that_is_mended_is_served(autojump_clock):

@@ -49,9 +49,11 @@ async def test_a_tree_that_may_not_be_written_any_more_is_reported(autojump_cloc
         stage.zookeeper.read_only = True
         await trio.sleep(30)
         assert "requested" == await stage.state(request)
+        assert "read-only" in stage.reports[-1]
 
         stage.zookeeper.read_only = False
         await stage.becomes(request, "fulfilled", within_s=200)
+        assert "" == stage.reports[-1]
 
 
 async def test_a_lost_session_is_replaced_and_what_waits_keeps_its_place(autojump_clock):

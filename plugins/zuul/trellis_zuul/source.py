@@ -18,11 +18,12 @@ from trellis.zookeeper.errors import (
     SessionLostError,
     UnreachableServersError,
 )
-from trellis.zookeeper.session import Session
+from trellis.zookeeper.session import Check, Session
 from trellis_zuul.config import ZuulConfig
 from trellis_zuul.foreign import ForeignNodes
 from trellis_zuul.ground import ground_of
 from trellis_zuul.handing_over import HandingOver
+from trellis_zuul.left_marks import LeftMarks
 from trellis_zuul.marks import Marks
 from trellis_zuul.node_lives import NodeLives
 from trellis_zuul.paths import NODES, POOLS, REQUEST_LOCKS, REQUESTS
@@ -47,6 +48,8 @@ class ZuulSource:
         self._config, self._context = config, context
         self._pool_ids = PoolIds(context.deployment, context.random)
         self._shown: Shown | None = None
+        self._trouble = self._left = ""
+        self._left_said: set[str] = set()
 
     async def run(self, port: DemandPort) -> None:
         """Serve until cancelled.
@@ -65,7 +68,7 @@ class ZuulSource:
                 why = "; ".join(dict.fromkeys(_texts(group)))
             if trio.current_time() - began > MOST_WAIT_S:
                 wait_s = FIRST_WAIT_S
-            self._context.report(f"{why} Tried again in {wait_s:g} s.")
+            self._say(f"{why} Tried again in {wait_s:g} s.")
             await trio.sleep(wait_s)
             wait_s = min(2 * wait_s, MOST_WAIT_S)
 
@@ -87,6 +90,7 @@ class ZuulSource:
         lasts_s = self._config.take_over_after
         sweeps = Sweeps(ground, lasts_s=lasts_s)
         foreign = ForeignNodes(ground, lambda: pools.own, lasts_s=lasts_s)
+        left_marks = LeftMarks(ground, self._say_left, self._left_said)
         marks = Marks(ground.nodes, deployment=self._context.deployment, source=self._config.name)
         pools = Pools(ground, self._pool_ids)
         handing_over = HandingOver(ground, pools, marks)
@@ -102,30 +106,44 @@ class ZuulSource:
                 nursery.start_soon(sweeps.run)
                 nursery.start_soon(foreign.run)
                 await nursery.start(RequestLives(ground, pools, handing_over).run)
-                self._context.report("")
+                nursery.start_soon(left_marks.run)
+                self._say("")
                 nursery.start_soon(self._look_whether_it_answers, session)
                 log.info("zuul_session", source=self._config.name, requests=len(ground.requests))
         except* (SessionLostError, DisconnectedError) as group:
             log.debug("zuul_session_lost_in_a_call", source=self._config.name, why=_texts(group))
         return "The session with ZooKeeper was lost."
 
+    def _say(self, trouble: str) -> None:
+        """Report what stands in the way, and what a person has to see to besides."""
+        self._trouble = trouble
+        self._context.report(" ".join(filter(None, (self._trouble, self._left))))
+
+    def _say_left(self, left: str) -> None:
+        if left != self._left:
+            self._left = left
+            self._say(self._trouble)
+
     async def _look_whether_it_answers(self, session: Session) -> None:
         """Report when ZooKeeper is away: a session is not over before it is back and says so."""
-        answered = True
+        said = ""
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            before, answered = answered, await _answers(session, self._config.servers.timeout_s)
-            if answered != before:
-                self._context.report(
-                    "" if answered else "ZooKeeper does not answer; it is tried again and again."
-                )
+            before, said = said, await _what_is_wrong(session, self._config.servers.timeout_s)
+            if said != before:
+                self._say(said)
 
 
-async def _answers(session: Session, within_s: float) -> bool:
+async def _what_is_wrong(session: Session, within_s: float) -> str:
+    """Why ZooKeeper takes no writes now; "" if it does. Nothing is changed by it."""
     with trio.move_on_after(within_s), contextlib.suppress(DisconnectedError):
-        await session.exists(REQUESTS)
-        return True
-    return False
+        try:
+            # A read would be answered by a server that has lost the others, too.
+            await session.transact([Check(path=REQUESTS)])
+        except NotAllowedError as error:
+            return f"{error} It is tried again and again."
+        return ""
+    return "ZooKeeper does not answer; it is tried again and again."
 
 
 async def _until_lost(session: Session, scope: trio.CancelScope) -> None:

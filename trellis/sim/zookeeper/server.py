@@ -256,7 +256,8 @@ class FakeZooKeeper:
         counts.calls[call.name] += 1
         counts.reads += not call.writes
         try:
-            if call.writes and self.read_only:
+            # It refuses every transaction, also one that only checks.
+            if self.read_only and (call.writes or call.name == "transact"):
                 raise NotAllowedError(f"{call.name} {call.path}: the server is read-only")
             asked.answer = asked.act()
             counts.writes += call.writes

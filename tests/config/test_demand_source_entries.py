@@ -55,10 +55,9 @@ def test_an_entry_is_of_the_class_of_its_type(read):
 
     configuration = read(text).configuration
 
-    assert configuration.demand_source("post") == MailConfig(
-        name="post", type="mail", box="in", password="hunter2"
+    assert configuration.demand_sources == (
+        MailConfig(name="post", type="mail", box="in", password="hunter2"),
     )
-    assert configuration.demand_source("other") is None
     assert "hunter2" not in render(configuration)
     assert "box: in" in render(configuration)
 

@@ -155,10 +155,6 @@ class Configuration:
         """The image of this name, or None."""
         return _named(self.images, name)
 
-    def demand_source(self, name: str) -> DemandSourceConfig | None:
-        """The demand source of this name, or None."""
-        return _named(self.demand_sources, name)
-
     def provider(self, name: str) -> ProviderConfig | None:
         """The provider of this name, or None."""
         return _named(self.providers, name)

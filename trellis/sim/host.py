@@ -1,7 +1,7 @@
 """What goes wrong on the daemon's own host: its clock, its disk, its store, its credentials."""
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from random import Random
 from typing import Final
 
@@ -113,6 +113,8 @@ class Host:
         until: when the faults end.
         true_time: UTC as it is.
         clouds: by name; known by the time that `run` is called.
+        rotates: the names of those whose passwords may be changed: they stand in no file of
+            another host.
         kill: ends the daemon, which is started again after a while.
         struck: counts what took effect.
         chance: of this part of the story.
@@ -125,12 +127,14 @@ class Host:
         until: float,
         true_time: Callable[[], float],
         clouds: Mapping[str, SimCloud],
+        rotates: Collection[str],
         kill: Callable[[], None],
         struck: Struck,
         chance: Random,
     ) -> None:
         self._faults, self._until, self._true_time = faults, until, true_time
-        self._clouds, self._kill, self._struck, self._chance = clouds, kill, struck, chance
+        self._clouds, self._rotates = clouds, rotates
+        self._kill, self._struck, self._chance = kill, struck, chance
         self._set_by = 0.0
         self._known: dict[str, str] = {}
         self._disk: SimulatedDisk | None = None
@@ -239,7 +243,9 @@ class Host:
         self._kill()
 
     async def _rotate(self, trouble: HostTrouble, chance: Random) -> None:
-        name = trouble.cloud or chance.choice(sorted(self._clouds))
+        if not trouble.cloud and not self._rotates:
+            return
+        name = trouble.cloud or chance.choice(sorted(self._rotates))
         new = f"rotated-{chance.getrandbits(32):08x}"
         self._known.setdefault(name, self.password(name))
         self._clouds[name].set_password(new)

@@ -12,7 +12,7 @@ class Only:
     Attributes:
         requests: requestors who file theirs.
         jobs: jobs of Zuul that ask for nodes, by their names.
-        kills: numbers of the kills that come, from 0 on.
+        kills: numbers of the kills that come, from 0 on; those of a second daemon follow.
         changes: numbers of the changes of the configuration, likewise.
     """
 

@@ -29,6 +29,7 @@ REFUSED_AT_A_LIE: Final = 30
 """So many creates may be under way, and be refused, for each such fault."""
 BETWEEN_SIGHTINGS_S: Final = 60.0
 """What nobody claims is a leak when it was seen twice, so far apart."""
+_DEPLOYMENT: Final = "trellis_deployment"
 LONG_GONE_S: Final = 300.0
 """Of what has been gone for so long no record is left."""
 
@@ -138,14 +139,18 @@ def _remembered(transcripts: Sequence[Transcript]) -> list[Violation]:
 
 
 def _made_once(clouds: Mapping[str, SimCloud]) -> list[Violation]:
-    """P3: a create is never carried out twice; servers of one create share their name."""
+    """P3: a create is never carried out twice; servers of one create share their name.
+
+    Two deployments in one project have the same names, and another mark.
+    """
     found = []
     for name, cloud in clouds.items():
-        first = dict[str, Fact]()
+        first = dict[tuple[str, str], Fact]()
         for fact in cloud.ledger.of(What.SERVER_CREATED):
             if fact.who == STRANGER:
                 continue
-            other = first.setdefault(fact.name, fact)
+            deployment = dict(fact.metadata).get(_DEPLOYMENT, "")
+            other = first.setdefault((fact.name, deployment), fact)
             if other is not fact:
                 story = f"{name} made {fact.name} at {other.at:.1f} and again at {fact.at:.1f}"
                 found.append(Violation(promise="P3", story=story, about=(fact.name,)))

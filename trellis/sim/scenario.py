@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import attrs
+import yaml
 
 from trellis.sim.cloud.spec import (
     CloudSpec,
@@ -19,6 +20,7 @@ from trellis.sim.cloud.spec import (
     floating_networks,
 )
 from trellis.sim.cloud_windows import EVERYWHERE, windows
+from trellis.sim.daemons import DaemonSpec
 from trellis.sim.demand import DemandSpec
 from trellis.sim.host import HostFaults
 from trellis.sim.only import Only
@@ -39,9 +41,11 @@ class Scenario:
         demand: who asks for what; with `more_demand`, the streams of it.
         prices: what servers cost, for the report.
         only: what is left of it where it has been shrunk; None is all.
-        kills: how many times the daemon is killed.
+        kills: how many times each daemon is killed.
         host: what goes wrong on the daemon's own host.
         zuul: Zuul systems that ask through ZooKeeper; None is none.
+        daemons: several of them, each with its part of the configuration; none is a single one
+            with all of it. `demand` asks the first of them.
         changes: how many times the configuration is changed under way; it is the one given
             again when the faults end.
         faults_end: age of the clouds at which every fault is over and no kill comes any more.
@@ -63,6 +67,7 @@ class Scenario:
     only: Only | None = None
     host: HostFaults = attrs.field(factory=HostFaults)
     zuul: ZuulSpec | None = None
+    daemons: tuple[DaemonSpec, ...] = ()
 
     @property
     def streams(self) -> tuple[DemandSpec, ...]:
@@ -392,4 +397,88 @@ def zuul() -> Scenario:
     )
 
 
-SCENARIOS: Final = {"rough": rough, "calm": calm, "images": images, "zuul": zuul}
+_OF_TWO: Final = {
+    "alpha": ("alpha", ("small", "large")),
+    "gamma-one": ("gamma", ("small", "large")),
+    "beta": ("beta", ("small", "huge")),
+    "gamma-two": ("gamma", ("small", "huge")),
+}
+"""By provider, its cloud and labels."""
+
+
+def zuul_two() -> Scenario:
+    """Two daemons with stores and providers of their own, which serve two Zuul systems on one tree.
+
+    Both have the label ``small``, each has one that the other has not, and on the cloud gamma both
+    work in one project. One is away for minutes; both are killed, and lose their sessions.
+    """
+    base = zuul()
+    end = 8 * MINUTE
+    trouble = Faults(boot_error=0.02, no_ssh=0.005, list_lag_s=2.0)
+    flavors = {"small": "ci-1c-1g", "large": "ci-2c-4g", "huge": "ci-2c-4g"}
+    settings = {
+        "deployment": "each",
+        "labels": [{"name": "small", "min-ready": 2}, {"name": "large"}, {"name": "huge"}],
+        "providers": [
+            {
+                "name": provider,
+                "type": "openstack",
+                "cloud": cloud,
+                "region-name": "RegionOne",
+                "sweep": "delete",
+                "launch-timeout": 600,
+                "boot-timeout": 120,
+                "pools": [
+                    {
+                        "name": "main",
+                        "max-servers": 20,
+                        "networks": ["public"],
+                        "labels": [
+                            {"name": x, "cloud-image": "tiny", "flavor-name": flavors[x]}
+                            for x in labels
+                        ],
+                    }
+                ],
+            }
+            for provider, (cloud, labels) in _OF_TWO.items()
+        ],
+    }
+    assert base.zuul is not None
+    return attrs.evolve(
+        base,
+        name="zuul-two",
+        clouds=tuple(
+            attrs.evolve(cloud, fault_windows=(FaultWindow(start=0.0, end=end, faults=trouble),))
+            for cloud in base.clouds
+        ),
+        configuration=yaml.safe_dump(settings, sort_keys=False) + _ZUUL,
+        daemons=(
+            DaemonSpec(
+                deployment="one", providers=("alpha", "gamma-one"), killed_at=150.0, down_for=180.0
+            ),
+            DaemonSpec(deployment="two", providers=("beta", "gamma-two")),
+        ),
+        demand=attrs.evolve(base.demand, requests=20, every_s=20.0),
+        zuul=attrs.evolve(
+            base.zuul,
+            demand=attrs.evolve(
+                base.zuul.demand,
+                requests=160,
+                every_s=2.0,
+                labels=("small",) * 5 + ("large", "huge"),
+            ),
+            executor_deaths=3,
+            zookeeper=attrs.evolve(base.zuul.zookeeper, session_lost=4, cut_off=4, server_paused=1),
+        ),
+        kills=4,
+        faults_end=end,
+    )
+
+
+SCENARIOS: Final = {
+    "rough": rough,
+    "calm": calm,
+    "images": images,
+    "zuul": zuul,
+    "zuul-two": zuul_two,
+}

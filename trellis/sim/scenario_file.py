@@ -16,6 +16,7 @@ from trellis.config.loading import faults_within, in_order, load, read_tree
 from trellis.config.structure import INVALID, Structurer, near, plain
 from trellis.errors import ConfigError
 from trellis.sim.cloud.spec import CloudSpec
+from trellis.sim.daemons import MOST_DAEMONS, DaemonSpec
 from trellis.sim.demand import DemandSpec, between
 from trellis.sim.demand_file import load_arrivals
 from trellis.sim.entries import plugins_of
@@ -24,6 +25,7 @@ from trellis.sim.only import Only
 from trellis.sim.prices import Prices
 from trellis.sim.scenario import Scenario
 from trellis.sim.scenario_names import (
+    daemons_faults,
     demand_faults,
     labels_of,
     mappings,
@@ -52,6 +54,11 @@ def _some_clouds(instance: object, field: object, value: tuple[CloudSpec, ...]) 
         _clouds(instance, field, value)
 
 
+def _some_daemons(_instance: object, _field: object, value: tuple[DaemonSpec, ...]) -> None:
+    if len(value) > MOST_DAEMONS:
+        raise ValueError(f"there must be at most {MOST_DAEMONS} daemons, not {len(value)}")
+
+
 Demand = DemandSpec | tuple[DemandSpec, ...]
 
 
@@ -70,7 +77,7 @@ class _Story:
 
     Attributes:
         prices: what servers cost, for the report.
-        kills: how many times the daemon is killed.
+        kills: how many times the daemon is killed; of several, each of them.
         changes: how many times the configuration is changed under way.
         host: what goes wrong on the daemon's own host, until `faults_end` and by a script.
         zuul: Zuul systems that ask through ZooKeeper; the configuration has a demand source of
@@ -105,13 +112,22 @@ class ScenarioFile(_Story):
         configuration: a ``trellis.yaml``, written here or named as a path. Its providers name
             the clouds above.
         demand: one stream of requests, or a list of them.
+        daemons: several daemons, each with its part of the configuration, a store and kills of
+            its own; left out, one has it all. Zuul's requests are there for all of them, `demand`
+            asks the first one.
         only: what is left of a story that was shrunk; written by Trellis.
     """
 
     clouds: tuple[CloudSpec, ...] = attrs.field(validator=_clouds)
     configuration: Any
     demand: Demand = attrs.field(validator=_streams)
+    daemons: tuple[DaemonSpec, ...] = attrs.field(default=(), validator=_some_daemons)
     only: Only | None = None
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if any(daemon.killed_at > self.faults_end for daemon in self.daemons):
+            raise ValueError("a daemon's killed-at must not be after faults-end")
 
 
 @attrs.frozen(kw_only=True)
@@ -144,6 +160,7 @@ class _CloudsFile:
     faults_end: Any = None
     patience_s: Any = None
     settle_s: Any = None
+    daemons: Any = None
     only: Any = None
 
 
@@ -204,6 +221,7 @@ def load_scenario(path: Path) -> Scenario:
         changes=found.changes,
         host=found.host,
         zuul=found.zuul,
+        daemons=found.daemons,
         faults_end=found.faults_end,
         patience_s=found.patience_s,
         settle_s=found.settle_s,
@@ -320,7 +338,9 @@ def _configuration(tree: Mapping, path: Path, faults: list[Fault]) -> str | None
         except ConfigError as error:
             raise ConfigError([*in_order(faults, str(path)), *error.faults]) from None
         other, _ = read_tree(named)
-        faults += [attrs.evolve(x, mark=settings.mark) for x in _reference_faults(tree, other, ())]
+        for fault in _reference_faults(tree, other, ()):
+            here = fault.path[0] in tree.entries
+            faults.append(fault if here else attrs.evolve(fault, mark=settings.mark))
         return named.read_text(encoding="utf-8-sig")
     if settings is not None:
         message = "expected a configuration, or the path of one"
@@ -350,7 +370,8 @@ def _reference_faults(tree: Mapping, settings: Mapping, where: KeyPath) -> list[
             faults.append(Fault(cloud.mark, (*path, "cloud"), message))
         elif name in clouds:
             faults += _region_faults(provider, clouds[name], path)
-    return [*faults, *demand_faults(tree, settings), *prices_faults(tree, clouds)]
+    faults += [*demand_faults(tree, settings), *prices_faults(tree, clouds)]
+    return faults + daemons_faults(tree, settings)
 
 
 def _region_faults(provider: Mapping, cloud: Mapping, path: KeyPath) -> list[Fault]:

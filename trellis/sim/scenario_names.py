@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from trellis.config.document import Fault, Mapping, Scalar, Sequence, Tree
+import attrs
+
+from trellis.config.document import Entry, Fault, Mapping, Scalar, Sequence, Tree
 from trellis.config.document import Path as KeyPath
 from trellis.config.structure import near
 from trellis.sim.demand import DEFAULT_LABELS
@@ -59,6 +61,56 @@ def _unknown(
         )
         for item, place in named
         if isinstance(item, Scalar) and isinstance(item.value, str) and item.value not in names
+    ]
+
+
+def daemons_faults(tree: Mapping, settings: Mapping) -> list[Fault]:
+    """Providers of no daemon or of two, deployments of one name, demand that the first has not."""
+    daemons = mappings(tree.get("daemons"))
+    providers = [name for x in mappings(settings.get("providers")) if (name := text_of(x, "name"))]
+    faults, whose, names = list[Fault](), dict[str, int](), set[str]()
+    for number, daemon in enumerate(daemons):
+        path: KeyPath = ("daemons", number)
+        name = text_of(daemon, "deployment")
+        if name in names:
+            message = f"two daemons have the deployment {name!r}: give each its own"
+            faults.append(Fault(daemon.mark, path, message))
+        names.add(name or "")
+        faults += _unknown(daemon, "providers", path, "provider", providers)
+        of_this = daemon.get("providers")
+        for index, item in enumerate(of_this.items if isinstance(of_this, Sequence) else ()):
+            if not isinstance(item, Scalar) or not isinstance(item.value, str):
+                continue
+            if item.value in whose:
+                message = f"the provider {item.value[:60]!r} is that of another daemon already"
+                faults.append(Fault(item.mark, (*path, "providers", index), message))
+            whose.setdefault(item.value, number)
+    if not daemons:
+        return []
+    for name in providers:
+        if name not in whose:
+            message = f"no daemon has the provider {name[:60]!r} of the configuration"
+            faults.append(Fault(daemons[0].mark, ("daemons",), message))
+    if faults or 0 not in whose.values():
+        return faults
+    return _of_the_first(tree, settings, whose)
+
+
+def _of_the_first(tree: Mapping, settings: Mapping, whose: dict[str, int]) -> list[Fault]:
+    """Labels that demand asks for, and the first daemon, who is asked, does not offer."""
+    offered = {
+        text_of(label, "name")
+        for provider in mappings(settings.get("providers"))
+        if whose.get(text_of(provider, "name") or "") == 0
+        for pool in mappings(provider.get("pools"))
+        for label in mappings(pool.get("labels"))
+    }
+    labels = [x for x in mappings(settings.get("labels")) if text_of(x, "name") in offered]
+    mine = Mapping(settings.mark, {**settings.entries})
+    mine.entries["labels"] = Entry(settings.mark, Sequence(settings.mark, list(labels)))
+    return [
+        attrs.evolve(fault, message=f"of the first daemon: {fault.message}")
+        for fault in demand_faults(tree, mine)
     ]
 
 

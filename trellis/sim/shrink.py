@@ -145,13 +145,17 @@ class _Search:
 
     def _kills(self) -> None:
         kept = (self.now.only or Only()).kills
-        kept = tuple(range(self.now.kills)) if kept is None else kept
+        kept = tuple(range(self.now.kills * self._daemons)) if kept is None else kept
         self._least(kept, "kills", lambda some: _only(self.now, kills=some))
 
     def _changes(self) -> None:
         kept = (self.now.only or Only()).changes
-        kept = tuple(range(self.now.changes)) if kept is None else kept
+        kept = tuple(range(self.now.changes * self._daemons)) if kept is None else kept
         self._least(kept, "changes", lambda some: _only(self.now, changes=some))
+
+    @property
+    def _daemons(self) -> int:
+        return len(self.now.daemons) or 1
 
     def _least(
         self, things: tuple[T, ...], what: str, story: Callable[[tuple[T, ...]], Scenario]
@@ -201,8 +205,11 @@ def _clouds(story: Scenario) -> Iterator[Try]:
 def _without_cloud(story: Scenario, name: str) -> Scenario:
     settings = yaml.safe_load(story.configuration)
     settings["providers"] = [x for x in settings["providers"] if x["cloud"] != name]
+    left = {x["name"] for x in settings["providers"]}
+    parts = [(x, tuple(p for p in x.providers if p in left)) for x in story.daemons]
     return attrs.evolve(
         story,
+        daemons=tuple(attrs.evolve(x, providers=kept) for x, kept in parts if kept),
         clouds=tuple(cloud for cloud in story.clouds if cloud.name != name),
         configuration=yaml.safe_dump(settings, sort_keys=False),
     )

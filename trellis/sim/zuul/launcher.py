@@ -1,6 +1,6 @@
 """Another launcher on the tree, of Nodepool's kind: registers, declines, serves, deletes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 from typing import Final
 
@@ -43,6 +43,7 @@ class OtherLauncher:
     Args:
         labels: that it can serve as well as Trellis.
         takes: share of the requests for these that it takes.
+        deployments: of Trellis's daemons, where there are several.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class OtherLauncher:
         random: Random,
         wall: Callable[[], float],
         takes: float = TAKES,
+        deployments: Collection[str] = (),
     ) -> None:
-        self._labels, self._takes = labels, takes
+        self._labels, self._takes, self._deployments = labels, takes, deployments
         self._zookeeper, self._random, self._wall = zookeeper, random, wall
         self._id = f"{LAUNCHER}-PoolWorker.{PROVIDER}-main-{random.getrandbits(128):032x}"
         self._machines = 0
@@ -121,12 +123,13 @@ class OtherLauncher:
 
     async def _decline(self, link: Link, request_id: str, request: Document, version: int) -> None:
         declined = [*(request.get("declined_by") or ()), self._id]
-        registered = set[str]()
+        registered, there = set[str](), set[str]()
         for name in await link.children(POOLS):
             found = await link.read(f"{POOLS}/{name}")
             if found is not None:
                 registered.add(str(found[0].get("id")))
-        if registered <= {self._id}:
+                there.add(str(found[0].get("hostname")))
+        if registered <= {self._id} or not there.issuperset(self._deployments):
             # Nodepool would fail it at once. That Trellis has been away for longer than its
             # session lasts is no fault of a request, and not what is looked for here.
             return

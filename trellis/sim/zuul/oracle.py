@@ -2,7 +2,8 @@
 
 What it holds Trellis to: a node is locked before it is written, a request before it is touched;
 what Zuul wrote stays to the bit; a server that an executor locked is never anybody else's; the
-labels are in order; and when all is over nothing is left in the tree.
+labels are in order; and when all is over nothing is left in the tree. Of several daemons each keeps
+its hands off the nodes of the others, and a request has one answer.
 """
 
 import math
@@ -30,16 +31,17 @@ from trellis.zookeeper.session import Happened
 
 _OURS_IN_REQUEST: Final = frozenset({"state", "state_time", "nodes", "declined_by", "reuse"})
 _STATES_OURS: Final = frozenset({"requested", "pending", "fulfilled", "failed"})
+_ANSWERS: Final = ("fulfilled", "failed")
 _ZUULS_IN_NODE: Final = ("user_data", "hold_job", "comment", "hold_expiration")
 
 
 def judge_zuul(
-    zookeeper: FakeZooKeeper, jobs: Sequence[Job], trellis: str
+    zookeeper: FakeZooKeeper, jobs: Sequence[Job], trellis: Collection[str]
 ) -> tuple[Violation, ...]:
     """Hold what happened in the tree against the promises; when all has had time to settle.
 
     Args:
-        trellis: whom Trellis's sessions belong to.
+        trellis: whom the sessions of Trellis's daemons belong to.
     """
     ledger = _Ledger(zookeeper.history, trellis)
     return (
@@ -60,17 +62,17 @@ def cut_short(jobs: Iterable[Job], history: Sequence[Change]) -> None:
                 job.told.kept_until = min(job.told.kept_until, at)
 
 
-def per_life(counts: Counts | None, lives: int) -> tuple[float, float]:
+def per_life(counts: Sequence[Counts], lives: int) -> tuple[float, float]:
     """Writes and reads for each node that was given to Zuul."""
-    if counts is None or not lives:
+    if not lives:
         return 0.0, 0.0
-    return counts.writes / lives, counts.reads / lives
+    return sum(x.writes for x in counts) / lives, sum(x.reads for x in counts) / lives
 
 
 class _Ledger:
     """Goes through the history once, and knows at each transaction who held which lock."""
 
-    def __init__(self, history: Sequence[Change], trellis: str) -> None:
+    def __init__(self, history: Sequence[Change], trellis: Collection[str]) -> None:
         self.violations: list[Violation] = []
         self.servers: dict[str, dict[str, float]] = defaultdict(dict)
         """By server, the znodes that it was in, and since when."""
@@ -83,14 +85,16 @@ class _Ledger:
         self._contenders: dict[str, dict[str, Change]] = defaultdict(dict)
         self._ephemeral: set[str] = set()
         self._data: dict[str, bytes] = {}
+        self._makers: dict[str, str] = {}
+        """By znode of a node, whose session made it."""
         for transaction in _transactions(history):
             holders = {
                 change.path: self._holder(change.path)
                 for change in transaction
-                if change.who == trellis
+                if change.who in trellis
             }
             for change in transaction:
-                if change.who == trellis and not change.by_end:
+                if change.who in trellis and not change.by_end:
                     # One transaction may take a lock that was nobody's, and write under it.
                     holder = holders[change.path] or self._holder(change.path)
                     self._check(change, holder)
@@ -112,12 +116,12 @@ class _Ledger:
         folder, _, name = change.path.rpartition("/")
         node = node_of(folder.removesuffix("/lock")) if "__lock__" in name else None
         holder = self._holder(folder.removesuffix("/lock")) if node is not None else None
-        if node is not None and holder is not None and holder.who != self._trellis:
+        if node is not None and holder is not None and holder.who not in self._trellis:
             self.locked.setdefault(node, change.at)
 
     def _holds(self, change: Change, holder: Change | None) -> bool:
-        """Whether Trellis had the lock: in this session, or by what outlives its sessions."""
-        if holder is None or holder.who != self._trellis:
+        """Whether who did it had the lock: in this session, or by what outlives its sessions."""
+        if holder is None or holder.who != change.who:
             return False
         return holder.session == change.session or not holder.ephemeral
 
@@ -135,15 +139,26 @@ class _Ledger:
             if not self._holds(change, holder):
                 self._say("zuul", change, f"Trellis {what} without holding its lock")
             self._check_request(change)
+        elif "__lock__" in path:
+            folder, _, name = path.rpartition("/")
+            made = self._contenders[folder].get(name)
+            if made is not None and made.who != change.who:
+                self._say("zuul", change, f"{change.who} {what}, a place of {made.who}")
         elif node_of(path) is not None and happened is not Happened.MADE:
             if path not in self._ephemeral and not self._holds(change, holder):
                 self._say("zuul", change, f"Trellis {what} without holding its lock")
+            maker = self._makers.get(path)
+            if maker != change.who and maker in self._trellis:
+                self._say("zuul", change, f"{change.who} {what}, which is a node of {maker}")
             if happened is Happened.WRITTEN:
                 self._check_node(change)
 
     def _check_request(self, change: Change) -> None:
         before = to_the_bit(self._data.get(change.path, b""))
         after = to_the_bit(change.data)
+        if before.get("state") in _ANSWERS:
+            words = f"{change.who} wrote {change.path}, which was {before['state']} already"
+            self._say("zuul", change, words)
         kept_before = {k: v for k, v in before.items() if k not in _OURS_IN_REQUEST}
         kept_after = {k: v for k, v in after.items() if k not in _OURS_IN_REQUEST}
         if kept_before != kept_after:
@@ -171,9 +186,12 @@ class _Ledger:
             return
         if change.happened is Happened.DELETED:
             self._data.pop(path, None)
+            self._makers.pop(path, None)
             self._ephemeral.discard(path)
             return
         self._data[path] = change.data
+        if change.happened is Happened.MADE:
+            self._makers[path] = change.who
         if change.ephemeral:
             self._ephemeral.add(path)
         document = decoded(change.data)

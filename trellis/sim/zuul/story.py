@@ -1,7 +1,7 @@
 """The Zuul side of a simulated story: the systems, their jobs, and ZooKeeper's troubles."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -19,14 +19,21 @@ from trellis.sim.zuul.jobs import Job
 from trellis.sim.zuul.launcher import PROVIDER, TAKES, OtherLauncher
 from trellis.sim.zuul.oracle import cut_short, judge_zuul, per_life
 from trellis.sim.zuul.scheduler import Scheduler
+from trellis.sim.zuul.several import answered_alone, excuse, passed_over
 from trellis.sim.zuul.spec import ZuulSpec
 
 TRELLIS: Final = "trellis"
-"""Whom Trellis's sessions belong to, in the history of the tree."""
+"""Whom the sessions of a single daemon belong to, in the history of the tree."""
+_ALONE: Final[Mapping[str, Sequence[frozenset[str]]]] = {}
 CUT_S: Final = 60.0
 RESTART_S: Final = 8.0
 OVER_S: Final = 1800.0
 """Jobs that are not over so long after the last one was filed, or given up, never are."""
+
+
+def trellis_of(deployment: str) -> str:
+    """Whom the sessions of one of several daemons belong to."""
+    return f"{TRELLIS} {deployment}"
 
 
 class ZuulStory:
@@ -40,6 +47,7 @@ class ZuulStory:
         struck: counts what took effect.
         only: names of the jobs that are filed; None is all.
         others_take: share of what it could serve that the other launcher takes.
+        offers: the labels of each pool of a daemon, by deployment, where there are several.
     """
 
     def __init__(
@@ -52,11 +60,14 @@ class ZuulStory:
         struck: Struck,
         only: Collection[str] | None = None,
         others_take: float = TAKES,
+        offers: Mapping[str, Sequence[frozenset[str]]] = _ALONE,
     ) -> None:
         def chance() -> Random:
             return Random(random.getrandbits(64))
 
         self._spec, self._faults_end, self._struck, self._only = spec, faults_end, struck, only
+        self._offers = offers
+        self._trellises = tuple(map(trellis_of, offers)) or (TRELLIS,)
         self._faulty, self._jobs_chance = chance(), chance()
         self.zookeeper = FakeZooKeeper(wall=wall, random=chance(), latency=Latency())
         self.zookeeper.on_call = self._strike
@@ -66,6 +77,7 @@ class ZuulStory:
             random=chance(),
             wall=wall,
             takes=others_take,
+            deployments=tuple(offers),
         )
         self._schedulers = [
             Scheduler(n, zookeeper=self.zookeeper, spec=spec, random=chance(), wall=wall)
@@ -98,18 +110,27 @@ class ZuulStory:
     def transcripts(self) -> list[Transcript]:
         """Those of the jobs that Trellis served, or should have."""
         cut_short(self.jobs, self.zookeeper.history)
+        if self._offers:
+            excuse(self.jobs, self.zookeeper.history, self._offers)
         return [job.told for job in self.jobs if not job.elsewhere]
 
     def violations(self) -> tuple[Violation, ...]:
         """What the judge of this side finds; to be called when all had time to settle."""
-        return judge_zuul(self.zookeeper, self.jobs, TRELLIS)
+        return judge_zuul(self.zookeeper, self.jobs, self._trellises)
 
     def figures(self) -> dict[str, float]:
         """Counts, and what a node given to Zuul cost at ZooKeeper."""
         jobs = self.jobs
         given = sum(len(job.told.nodes) for job in jobs if not job.elsewhere)
-        writes, reads = per_life(self.zookeeper.counts.get(TRELLIS), given)
+        counts = [self.zookeeper.counts[x] for x in self._trellises if x in self.zookeeper.counts]
+        writes, reads = per_life(counts, given)
+        several = {}
+        if self._offers:
+            history, whose = self.zookeeper.history, {x: trellis_of(x) for x in self._offers}
+            several["zuul_passed_over"] = float(passed_over(history, self._trellises))
+            several["zuul_answered_alone"] = float(answered_alone(history, whose))
         return {
+            **several,
             "zuul_jobs": len(jobs),
             "zuul_nodes": given,
             "zuul_elsewhere": sum(job.elsewhere for job in jobs),
@@ -164,7 +185,7 @@ class ZuulStory:
 
     def _strike(self, called: Called) -> Strike | None:
         faults = self._spec.zookeeper
-        if called.who != TRELLIS or trio.current_time() >= self._faults_end:
+        if called.who not in self._trellises or trio.current_time() >= self._faults_end:
             return None
         dice = self._faulty.random()
         if dice < faults.call_lost:
@@ -201,18 +222,20 @@ class ZuulStory:
             executor.die()
             self._struck["executor-deaths"] += executor.deaths - before
 
-    def _of_trellis(self) -> Sequence[FakeSession]:
-        return [session for session in self.zookeeper.sessions if session.who == TRELLIS]
+    def _of_trellis(self, chance: Random) -> Sequence[FakeSession]:
+        """The sessions of a daemon; which one is drawn where there are several."""
+        who = self._trellises[0] if not self._offers else chance.choice(self._trellises)
+        return [session for session in self.zookeeper.sessions if session.who == who]
 
-    async def _lose_session(self, chance: Random) -> None:  # noqa: ARG002
+    async def _lose_session(self, chance: Random) -> None:
         await trio.lowlevel.checkpoint()
-        if sessions := self._of_trellis():
+        if sessions := self._of_trellis(chance):
             self._struck["session-lost"] += 1
             self.zookeeper.expire(*sessions)
 
     async def _cut(self, chance: Random) -> None:
         await trio.lowlevel.checkpoint()
-        if sessions := self._of_trellis():
+        if sessions := self._of_trellis(chance):
             self._struck["cut-off"] += 1
             self.zookeeper.cut(*sessions, away_s=chance.uniform(0.1, CUT_S))
 

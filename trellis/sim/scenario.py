@@ -397,6 +397,7 @@ def zuul() -> Scenario:
     )
 
 
+_SOON: Final = "    take-over-after: 12\n"
 _OF_TWO: Final = {
     "alpha": ("alpha", ("small", "large")),
     "gamma-one": ("gamma", ("small", "large")),
@@ -410,7 +411,8 @@ def zuul_two() -> Scenario:
     """Two daemons with stores and providers of their own, which serve two Zuul systems on one tree.
 
     Both have the label ``small``, each has one that the other has not, and on the cloud gamma both
-    work in one project. One is away for minutes; both are killed, and lose their sessions.
+    work in one project. One is away for minutes; both are killed, and lose their sessions. What
+    one has lost the lock of the other takes over soon.
     """
     base = zuul()
     end = 8 * MINUTE
@@ -448,10 +450,14 @@ def zuul_two() -> Scenario:
         base,
         name="zuul-two",
         clouds=tuple(
-            attrs.evolve(cloud, fault_windows=(FaultWindow(start=0.0, end=end, faults=trouble),))
+            attrs.evolve(
+                cloud,
+                fault_windows=(FaultWindow(start=0.0, end=end, faults=trouble),),
+                boot=Lognormal(35.0, 70.0),
+            )
             for cloud in base.clouds
         ),
-        configuration=yaml.safe_dump(settings, sort_keys=False) + _ZUUL,
+        configuration=yaml.safe_dump(settings, sort_keys=False) + _ZUUL + _SOON,
         daemons=(
             DaemonSpec(
                 deployment="one", providers=("alpha", "gamma-one"), killed_at=150.0, down_for=180.0

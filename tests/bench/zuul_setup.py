@@ -34,6 +34,7 @@ class ZuulSetup:
             "zookeeper-servers": [
                 {"host": host, "port": int(zookeeper_port), "chroot": self.servers.chroot}
             ],
+            "zookeeper-timeout": self.servers.timeout_s,
         }
         if (tls := self.servers.tls) is not None:
             source["zookeeper-tls"] = {key: str(getattr(tls, key)) for key in ("cert", "key", "ca")}

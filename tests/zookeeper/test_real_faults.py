@@ -75,7 +75,9 @@ async def test_a_server_killed_and_started_again_keeps_the_session(zookeeper, se
 
 async def test_a_watch_goes_on_for_a_znode_that_changed_before_it_was_set_again(zookeeper, servers):
     """Whoever reads everything on MISSED, and then what it is told, knows all."""
-    async with kazoo_session(servers) as session, session.watch("/") as news:
+    # A busy machine may take seconds to start the server again, and the session must not end.
+    lasting = attrs.evolve(servers, timeout_s=PATIENCE_S)
+    async with kazoo_session(lasting) as session, session.watch("/") as news:
         await in_thread(zookeeper.kill)
         await in_thread(zookeeper.start)
         async with kazoo_session(servers) as other:

@@ -22,10 +22,11 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, authority):
+def server(tmp_path_factory, authority, tls):
     """One with a port for TLS, and one without."""
     zookeeper = RealZooKeeper(tmp_path_factory.mktemp("zookeeper-tls"), authority)
     zookeeper.start()
+    zookeeper.wait_secure(tls)
     yield zookeeper
     zookeeper.stop()
 

@@ -307,6 +307,7 @@ class _KazooSession:
                 nursery.start_soon(until, self._connected)
                 nursery.start_soon(until, self._round_failed)
         if not self._usable:
+            await trio.to_thread.run_sync(self._failures.ask_why)
             raise UnreachableServersError(f"no session with ZooKeeper: {self._failures.text()}")
 
     async def make_chroot(self) -> None:

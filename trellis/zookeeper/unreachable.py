@@ -1,7 +1,9 @@
 """Why no session could be opened, host by host, and what to do about it."""
 
+import contextlib
 import socket
 import ssl
+import time
 from typing import Final
 
 from trellis.zookeeper.session import Servers, Tls
@@ -9,6 +11,21 @@ from trellis.zookeeper.session import Servers, Tls
 # OpenSSL's numbers of what is wrong with a certificate (x509_vfy.h).
 _NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 _UNKNOWN_ISSUER: Final = frozenset({2, 7, 18, 19, 20, 21})
+
+ASK_S: Final = 2.0
+NOT_SERVING: Final = "not currently serving requests"
+_LONGEST_ANSWER: Final = 4096
+_WHY: Final = {
+    "read-only": (
+        "it is read-only, as it has no quorum: bring up the other servers, and see that they"
+        " reach each other"
+    ),
+    NOT_SERVING: (
+        "it does not serve, as it has no quorum: bring up the other servers, and see that they"
+        " reach each other"
+    ),
+}
+"""What `mode_of` finds, for a person."""
 
 
 class Failures:
@@ -21,11 +38,14 @@ class Failures:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._reasons: dict[str, str] = {}
+        self._silent = dict[str, tuple[str, int]]()
+        """Name and port of those that end connections without a word."""
         self._now = ""
+        self._at = ("", 0)
 
     def trying(self, host: str, port: int) -> None:
         """A connection to this host is made now."""
-        self._now = _host_port(host, port)
+        self._now, self._at = _host_port(host, port), (host, port)
         # Not replaced: a host may have several addresses, of which the last is no better.
         self._reasons.setdefault(self._now, "no answer yet")
 
@@ -37,6 +57,7 @@ class Failures:
         """It was made, and ended before there was a session; or it could not be made."""
         if self._reasons.get(self._now) == "no answer yet":
             self._reasons[self._now] = _dropped(text, self._servers)
+            self._silent[self._now] = self._at
 
     def unknown(self, host: str, why: str) -> None:
         """The name has no address."""
@@ -45,6 +66,17 @@ class Failures:
     def again(self) -> None:
         """There is a session: what comes from now on is news."""
         self._reasons.clear()
+        self._silent.clear()
+
+    def ask_why(self) -> None:
+        """Ask those why that end connections without a word; blocks as `mode_of` does.
+
+        A server without a quorum ends ours as any server does that has too many; but what it is
+        it tells whoever asks.
+        """
+        for where, (host, port) in dict(self._silent).items():
+            if why := _WHY.get(mode_of(host, port, self._servers.tls), ""):
+                self._reasons[where] = why
 
     def text(self) -> str:
         """All of it, for a person."""
@@ -54,6 +86,32 @@ class Failures:
             if host not in reasons and name not in reasons:
                 reasons[host] = f"no answer within {self._servers.timeout_s:g} s"
         return "; ".join(f"{host}: {why}" for host, why in reasons.items())
+
+
+def mode_of(host: str, port: int, tls: Tls | None) -> str:
+    """What a server says that it is, as ``srvr`` has it: ``leader``, ``standalone``, ``read-only``.
+
+    Blocks, for three times `ASK_S` at most.
+
+    Returns:
+        `NOT_SERVING` if it says no more than that; "" if nothing is known.
+    """
+    answer = b""
+    until = time.monotonic() + ASK_S
+    with (
+        contextlib.suppress(OSError),  # what it has said until then counts
+        socket.create_connection((host, port), ASK_S) as plain,
+        plain
+        if tls is None
+        else ssl_context(tls).wrap_socket(plain, server_hostname=host) as asked,
+    ):
+        asked.sendall(b"srvr")
+        while time.monotonic() < until and (part := asked.recv(_LONGEST_ANSWER)):
+            answer = (answer + part)[:_LONGEST_ANSWER]
+    if NOT_SERVING.encode() in answer:
+        return NOT_SERVING
+    modes = (line for line in answer.decode(errors="replace").splitlines() if "Mode: " in line)
+    return next(modes, "").removeprefix("Mode: ")
 
 
 def ssl_context(tls: Tls) -> ssl.SSLContext:

@@ -27,6 +27,7 @@ class Site:
     trellis: Stand
     zuul: ZuulProcess
     zookeeper: RealZooKeeper
+    chroot: str
 
     async def until(self, true, *, within_s: float = 30.0) -> None:
         """Wait until an async function says yes."""
@@ -93,13 +94,17 @@ def site_zookeeper(tmp_path_factory, site_authority):
 
 @pytest.fixture
 def open_site(site_zookeeper, site_servers, tmp_path):
-    """Called: a running site, its Zuul and its Trellis below a new chroot."""
+    """Called: a running site, its Zuul and its Trellis below a new chroot.
+
+    It may be given a ZooKeeper of its own, and the seconds after which Trellis's session is over.
+    """
 
     @asynccontextmanager
-    async def opened(*clouds: CloudSetup):
+    async def opened(*clouds: CloudSetup, zookeeper=site_zookeeper, timeout_s=10.0):
         chroot = f"/site-{next(_CHROOTS)}"
-        mine = attrs.evolve(site_servers(site_zookeeper, "trellis"), chroot=chroot)
-        zuuls = attrs.evolve(site_servers(site_zookeeper, "zuul"), chroot=chroot)
+        mine = site_servers(zookeeper, "trellis")
+        mine = attrs.evolve(mine, chroot=chroot, timeout_s=timeout_s)
+        zuuls = attrs.evolve(site_servers(zookeeper, "zuul"), chroot=chroot)
         setup = ZuulSetup(servers=mine, clouds=clouds or (QUICK,))
         folder: Path = tmp_path / "trellis"
         async with (
@@ -107,6 +112,6 @@ def open_site(site_zookeeper, site_servers, tmp_path):
             # Trellis has made the chroot, without which kazoo only warns.
             zuul_process(zuuls, tmp_path / "zuul.log") as zuul,
         ):
-            yield Site(trellis, zuul, site_zookeeper)
+            yield Site(trellis, zuul, zookeeper, chroot)
 
     return opened

@@ -12,6 +12,7 @@ import sys
 import uuid
 from types import SimpleNamespace
 
+from kazoo.exceptions import NoNodeError
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from zuul import model
@@ -127,9 +128,15 @@ class Zuul:
 
     def nodes(self):
         """All nodes of the tree, by id: their state."""
-        return {
-            node.id: node.state for node in self.scheduler.zk_nodepool.nodeIterator(cached=False)
-        }
+        # Zuul's own iterator fails on a node that its cache has not, or has no longer.
+        client, found = self.scheduler.zk_nodepool.kazoo_client, {}
+        for name in client.get_children("/nodepool/nodes"):
+            try:
+                data, _stat = client.get(f"/nodepool/nodes/{name}")
+            except NoNodeError:
+                continue
+            found[name] = json.loads(data)["state"] if data else ""
+        return found
 
     def lock_folders(self):
         """The folders of requests' locks."""

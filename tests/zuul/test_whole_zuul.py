@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.ssh.place import wait_for
 from tests.zuul.whole.repositories import LABEL
 from tests.zuul.whole.whole_site import PYTHON, WholeSite, missing
 
@@ -18,6 +19,7 @@ def site(tmp_path_factory):
     with WholeSite(tmp_path_factory.mktemp("z"), f"tz{os.getpid()}") as made:
         made.start_zuul()
         yield made
+    wait_for("no process of Zuul is left", lambda: not made.zuul_processes(), log=made.log)
 
 
 def the_node(site):

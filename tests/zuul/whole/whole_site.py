@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,6 +99,7 @@ class WholeSite(Place):
         self._short = tempfile.TemporaryDirectory(prefix="tz")
         self.builds_folder = Path(self._short.name)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions = dict[int, str]()
 
     def __exit__(self, *_: object) -> None:
         for name in list(self._daemons):
@@ -175,19 +177,26 @@ class WholeSite(Place):
                 ],
                 cwd=self.zuul, env=environment(), stdout=out, stderr=out,
                 stdin=subprocess.DEVNULL,
+                # Python's helpers of multiprocessing outlive who started them, and do not mind
+                # SIGTERM: they are ended as a group.
+                start_new_session=True,
             )  # fmt: skip
-
-    def stop_zuul(self, name: str) -> int:
-        """End one as an operator does; its exit status."""
-        process = self._daemons.pop(name)
-        process.send_signal(signal.SIGTERM)
-        return process.wait(PATIENCE_S)
+        self._sessions[self._daemons[name].pid] = name
 
     def kill_zuul(self, name: str) -> None:
-        """End one as the kernel would."""
+        """End one and its helpers as the kernel would; what it has run for jobs goes on."""
         process = self._daemons.pop(name)
-        process.kill()
+        # It is not waited for yet, so that its id is nobody else's.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE_S)
+
+    def zuul_processes(self) -> list[str]:
+        """What runs in the sessions of Zuul's daemons, killed ones too: each by daemon and name."""
+        return sorted(
+            f"{self._sessions[session]}: {name}"
+            for session, name in _running()
+            if session in self._sessions
+        )
 
     def tell_zuul(self, name: str, command: str) -> None:
         """Give one of them a command, as ``zuul-executor pause`` does."""
@@ -309,3 +318,15 @@ class WholeSite(Place):
     def nothing_left(self) -> None:
         """Wait until nothing is left of any node."""
         self.wait_for("nothing is left", lambda: not self.left())
+
+
+def _running() -> Iterator[tuple[int, str]]:
+    """The session and the name of all processes that run."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        state, _parent, _group, session, *_ = rest.split()
+        if state != "Z":
+            yield int(session), name

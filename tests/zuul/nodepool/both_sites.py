@@ -22,6 +22,7 @@ import yaml
 from tests.bench.child import Child
 from tests.bench.connection import AnswerError, Connection
 from tests.ports import free_port
+from tests.zuul.nodepool.real_sshd import RealSshd
 from tests.zuul.nodepool.site_files import (
     CLOUDS,
     SCENARIO,
@@ -49,13 +50,14 @@ class BothSites:
     Attributes:
         mine: the way to ZooKeeper for whoever is not Zuul.
         tree: a session with it, to look.
+        sshd: what answers at the servers' addresses.
     """
 
     folder: Path
     mine: Servers
     tree: Session
     zuul: ZuulProcess
-    ssh_port: int
+    sshd: RealSshd
     clouds_yaml: Path
     clouds: Connection
     nodepool: trio.Process | None = None
@@ -79,7 +81,7 @@ class BothSites:
         document = nodepool_document(
             offers,
             self.mine,
-            ssh_port=self.ssh_port,
+            ssh_port=self.sshd.port,
             max_servers=max_servers,
         )
         replace(self.folder / "nodepool.yaml", document)
@@ -368,19 +370,26 @@ async def both_sites(mine: Servers, zuuls: Servers, folder: Path) -> AsyncIterat
     )
     site: BothSites | None = None
     try:
-        async with open_session(mine) as tree, zuul_process(zuuls, folder / "zuul.log") as zuul:
+        async with (
+            open_session(mine) as tree,
+            zuul_process(zuuls, folder / "zuul.log") as zuul,
+            trio.open_nursery() as nursery,
+        ):
             assert process.stdout is not None
             told = json.loads(await _line(process.stdout))
+            sshd = RealSshd(folder / "sshd", told["ssh_port"])
+            await nursery.start(sshd.run)
             site = BothSites(
                 folder=folder,
                 mine=mine,
                 tree=tree,
                 zuul=zuul,
-                ssh_port=told["ssh_port"],
+                sshd=sshd,
                 clouds_yaml=folder / told["clouds_yaml"],
                 clouds=Connection(told["control"]),
             )
             yield site
+            nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):  # they are killed
             if site is not None:

@@ -81,8 +81,6 @@ def nodepool_document(
                         "name": "main",
                         "max-servers": max_servers,
                         "auto-floating-ip": name not in _DIRECT,
-                        # The keys of stub nodes prove nothing, and its SSH library minds.
-                        "host-key-checking": False,
                         "labels": [
                             {"name": label, "cloud-image": "tiny", "flavor-name": "small"}
                             for label in pool
@@ -98,13 +96,13 @@ def nodepool_document(
 def trellis_document(
     converted: Mapping[str, Any], offers: Offers, *, port: int, max_servers: int
 ) -> dict[str, Any]:
-    """A daemon's trellis.yaml: what *offers* leaves of a converted one, and checked host keys."""
+    """A daemon's trellis.yaml: what *offers* leaves of a converted one."""
     providers = []
     for provider in converted["providers"]:
         if provider["name"] in offers:
             (pool,) = provider["pools"]
             labels = [x for x in pool["labels"] if x["name"] in offers[provider["name"]]]
-            small = pool | {"labels": labels, "max-servers": max_servers, "host-key-checking": True}
+            small = pool | {"labels": labels, "max-servers": max_servers}
             providers.append(provider | {"pools": [small]})
     (source,) = converted["demand-sources"]
     return {

@@ -30,8 +30,10 @@ async def test_beside_nodepool_each_request_is_served_exactly_once(site):
     large = await zuul.do("submit", labels=["large", "large"])
     unknown = await zuul.do("submit", labels=["smal"])
     apart = await zuul.do("submit", labels=["small", "large"])
-    assert "alpha" == (await site.used(small))["provider"]
-    assert "beta" == (await site.used(large))["provider"]
+    by_nodepool, by_trellis = await site.used(small), await site.used(large)
+    assert ["alpha", "beta"] == [build["provider"] for build in (by_nodepool, by_trellis)]
+    for node in (*by_nodepool["nodes"], *by_trellis["nodes"]):
+        assert site.sshd.host_keys(node["interface_ip"]) == sorted(node["host_keys"])
     for request, missing in ((unknown, "smal"), (apart, "small")):
         await zuul.becomes(request, "failed", within_s=PATIENCE_S)
         explained = await site.command("request", "explain", request)

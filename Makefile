@@ -86,7 +86,7 @@ test-zuul: $(READY) ## a real ZooKeeper, Zuul's own classes, a real Nodepool; wa
 	@test -x .venv-nodepool/bin/python || $(BIN)/python -m venv .venv-nodepool
 	.venv-nodepool/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps -r requirements/nodepool.txt
-	$(BIN)/python -m pytest -q -m zuul tests/zookeeper tests/zuul $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m zuul tests/zookeeper tests/zuul $(ARGS)
 
 test-browser: $(READY) ## the status page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/browser.txt

@@ -10,7 +10,7 @@ TROUBLE: Final[dict[str, Any]] = {
     "lose-answer": 0.02,
     "lose-request": 0.01,
     "appear-late": 0.3,
-    "appear-late-s": [5.0, 60.0],
+    "appear-late-s": [5.0, 30.0],
     "server-error": 0.01,
     "cut-answer": 0.005,
     "boot-error": 0.01,
@@ -22,6 +22,9 @@ TROUBLE: Final[dict[str, Any]] = {
     "list-lag-s": 1.0,
 }
 """Faults of every cloud while there is demand, as a scenario writes them."""
+
+CREATE_SETTLE_S: Final = 60.0
+"""Half of what is usual, as servers are at most half as late: the end is awaited half as long."""
 
 
 @attrs.frozen(kw_only=True)
@@ -134,5 +137,6 @@ class RoughSetup:
             "sweep": "delete",
             "boot-timeout": 60,
             "launch-timeout": 120,
+            "create-settle": CREATE_SETTLE_S,
             "pools": [pool],
         }

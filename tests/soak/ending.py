@@ -15,7 +15,7 @@ from trellis.sim.cloud.ledger import What
 from trellis.store.store import Keeping
 
 _SETTLES_WITHIN_S: Final = 420.0
-"""Creates in doubt stay so for 120 s, and what two sightings of a full list show takes 600 s."""
+"""Creates in doubt stay so for a minute, and what two sightings of a full list show takes 600 s."""
 _EVERY_S: Final = 1.0
 
 

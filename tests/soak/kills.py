@@ -1,6 +1,7 @@
 """``kill -9`` again and again, at moments drawn from a seed, with a fleet in every state."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -22,6 +23,8 @@ _LIVES_S: Final = (0.2, 9.0)
 """Between two kills: some come while the daemon still starts."""
 _DEAD_S: Final = (0.0, 1.5)
 _GROWS_WITHIN_S: Final = 240.0
+_GROWS_TIMES: Final = 2.5
+"""So much more is asked for until the fleet has grown: else its last nodes take minutes."""
 _LOOK_S: Final = 1.0
 
 
@@ -33,11 +36,13 @@ class Kills:
         fleets: nodes by state, as last told before each kill.
         breaches: promises that were not held; empty is success.
         serves_again_s: from the start of each new process that was let serve until it did.
+        took_s: how long the fleet grew, the kills lasted, and all took to end.
     """
 
     fleets: list[dict[str, int]] = attrs.field(factory=list)
     breaches: list[str] = attrs.field(factory=list)
     serves_again_s: list[float] = attrs.field(factory=list)
+    took_s: list[float] = attrs.field(factory=list)
     requests: int = 0
     nodes: int = 0
 
@@ -50,13 +55,17 @@ async def kill_often(*, times: int, fleet: int, seed: int, folder: Path) -> Kill
     """
     chance = Random(f"kills:{seed}")
     found = Kills()
+    marks = [time.monotonic()]
     setup = RoughSetup(fleet=fleet, idle=fleet // 10)
     async with stand(setup, folder) as running:
         # With boots of 8 s, deletions of 5 s and uses of 33 s: 18 % building, 10 % deleting.
         crowd = Crowd(url=running.url, chance=chance, rate=fleet / 50, use_s=35.0, most=2 * fleet)
+        crowd.rate *= _GROWS_TIMES
         async with trio.open_nursery() as nursery:
             nursery.start_soon(crowd.run)
             await _grown(running, round(fleet * 0.95))
+            crowd.rate /= _GROWS_TIMES
+            marks.append(time.monotonic())
             async with trio.open_nursery() as trouble:
                 trouble.start_soon(outages, running, Random(chance.getrandbits(64)))
                 for _ in range(times):
@@ -69,11 +78,14 @@ async def kill_often(*, times: int, fleet: int, seed: int, folder: Path) -> Kill
                     if waited:
                         found.serves_again_s.append(time.monotonic() - began)
                 trouble.cancel_scope.cancel()
+            marks.append(time.monotonic())
             await running.until_ready()
             await calm(running)
             crowd.end()
         async with LocalClient(f"{running.url}/api/v1") as face:
             found.breaches = await breaches(running, crowd, face)
+        marks.append(time.monotonic())
+    found.took_s = [after - before for before, after in pairwise(marks)]
     found.requests = len(crowd.transcripts)
     found.nodes = sum(len(transcript.nodes) for transcript in crowd.transcripts)
     found.breaches += _too_little(found, fleet)

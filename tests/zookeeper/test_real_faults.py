@@ -1,6 +1,7 @@
 """A real ZooKeeper that dies, hangs and comes back; and what kazoo's threads do meanwhile."""
 
 import logging
+import socket
 import threading
 
 import attrs
@@ -93,6 +94,27 @@ async def test_a_watch_goes_on_for_a_znode_that_changed_before_it_was_set_again(
                 else:
                     known.add(piece.path[1:])
         assert {str(number) for number in range(200)} == known
+
+
+async def test_a_connection_that_is_never_answered_does_not_cost_the_session(zookeeper, servers):
+    """ZooKeeper lets one hang that it accepted while it was starting (3.8: an error at its end)."""
+    lasting = attrs.evolve(servers, timeout_s=6.0)
+    async with kazoo_session(lasting) as session:
+        own = session.id
+        kazoo = session.client._client
+        with socket.create_server((zookeeper.address, 0)) as silent:
+            silent.settimeout(PATIENCE_S)
+            hosts, kazoo.hosts = kazoo.hosts, [silent.getsockname()]
+            await in_thread(zookeeper.kill)
+            await in_thread(zookeeper.start)
+            # The server counts from its start: two waits of a whole time-out would be too long.
+            first, _ = await trio.to_thread.run_sync(silent.accept)
+            second, _ = await trio.to_thread.run_sync(silent.accept)
+            kazoo.hosts = hosts
+        with first, second, trio.fail_after(PATIENCE_S):
+            await session.wait_connected()
+            assert own == session.id
+            assert await session.exists("/")
 
 
 async def test_a_server_that_hangs_is_noticed_within_the_timeout(zookeeper, servers):

@@ -44,6 +44,7 @@ def two_servers(tmp_path):
 async def told(servers, words):
     """Wait until the reason why there is no session has these words; a busy server is slow."""
     with trio.fail_after(PATIENCE_S):
+        await trio.lowlevel.checkpoint()
         why = ""
         while words not in why:
             with pytest.raises(UnreachableServersError) as caught:

@@ -32,6 +32,9 @@ RETRY_S: Final = 0.1
 RETRIES_PER_TIMEOUT: Final = 5.0
 """So often at least: a server that was started again waits a time-out long for its sessions."""
 
+RESUME_SHARE: Final = 1 / 3
+"""Of the time-out: so long one server may take to take up a session again; the next is tried."""
+
 
 class Answer(Protocol):
     """Who waits for an answer; called once, in kazoo's thread."""
@@ -154,6 +157,7 @@ class Client:
         self._handler.end()
 
     def _changed(self, state: str) -> None:
+        self._handler.resuming = state == KazooState.SUSPENDED
         if state == KazooState.CONNECTED:
             self._told.connected()
         elif state == KazooState.SUSPENDED:
@@ -183,6 +187,8 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
         self._connect_s = max(1.0, servers.timeout_s / len(servers.hosts))
         self._ended = threading.Event()
         self._refusing = False
+        self.resuming = False
+        """Whether there was a session that is to be taken up again: somebody else may answer."""
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -265,6 +271,10 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
             poll.register(one, select.POLLIN)
         for one in write:
             poll.register(one, select.POLLOUT)
+        if timeout is not None and self.resuming:
+            # kazoo waits a whole time-out for the answer of one connection, and the session is
+            # over then. A server that is just starting may never answer.
+            timeout = min(timeout, self._servers.timeout_s * RESUME_SHARE)
         wait_ms = None if timeout is None else max(0, int(timeout * 1000 + 0.999))
         ready = {fd for fd, _ in poll.poll(0 if ahead else wait_ms)}
         return (

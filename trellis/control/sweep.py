@@ -297,12 +297,12 @@ class Sweep:
                     await self._delete(suspect)
                     suspect.again_at = trio.current_time() + suspect.pause_s
                     suspect.pause_s = min(LONGEST_PAUSE_S, suspect.pause_s * 2)
-            if not self._suspects:
+            if self._suspects:
+                await trio.sleep(LOOK_EVERY_S)
+            else:
                 self._suspected = trio.Event()
                 with trio.move_on_at(next_look):
                     await self._suspected.wait()
-            if trio.current_time() < next_look:
-                await trio.sleep(LOOK_EVERY_S)
 
     async def _let_go_what_is_gone(self) -> None:
         """Let go of what was strange or decided upon and is proved gone: no list proves that.

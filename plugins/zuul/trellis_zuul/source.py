@@ -4,7 +4,6 @@ Nothing of a session outlives it. When it is lost, what Trellis launches goes on
 session begins with reading all there is.
 """
 
-import contextlib
 from typing import Final
 
 import structlog
@@ -136,13 +135,15 @@ class ZuulSource:
 
 async def _what_is_wrong(session: Session, within_s: float) -> str:
     """Why ZooKeeper takes no writes now; "" if it does. Nothing is changed by it."""
-    with trio.move_on_after(within_s), contextlib.suppress(DisconnectedError):
-        try:
+    try:
+        with trio.move_on_after(within_s):
             # A read would be answered by a server that has lost the others, too.
             await session.transact([Check(path=REQUESTS)])
-        except NotAllowedError as error:
-            return f"{error} It is tried again and again."
-        return ""
+            return ""
+    except NotAllowedError as error:
+        return f"{error} It is tried again and again."
+    except DisconnectedError:
+        pass  # as if it did not answer
     return "ZooKeeper does not answer; it is tried again and again."
 
 

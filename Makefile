@@ -52,7 +52,8 @@ check: $(READY) ## form, lint, async rules, types, import contracts, docs
 	$(BIN)/python -m pytest -q tests/meta
 
 $(ASYNC_DONE): $(ASYNC_FILES) Makefile requirements/dev.txt
-	$(BIN)/flake8 $(ASYNC) $(if $(filter-out %.py,$?),$(filter %.py,$^),$?)
+	@echo "flake8-async, of $(words $(if $(filter-out %.py,$?),$(filter %.py,$^),$?)) files"
+	@$(BIN)/flake8 $(ASYNC) $(if $(filter-out %.py,$?),$(filter %.py,$^),$?)
 	@touch $@
 
 test: $(READY) ## every test that needs no root and no server of its own; ARGS go to pytest

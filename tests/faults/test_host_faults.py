@@ -166,6 +166,7 @@ async def test_only_what_cannot_be_waited_for_excuses_an_end(fault, lasts_s, end
         until=60.0,
         true_time=trio.current_time,
         clouds={},
+        rotates=(),
         kill=lambda: None,
         struck=Struck(),
         chance=Random(1),

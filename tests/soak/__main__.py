@@ -90,12 +90,12 @@ def _told(found: Kills | Loaded) -> str:
     met = {s: max((fleet.get(s, 0) for fleet in found.fleets), default=0) for s in STATES}
     states = ", ".join(f"{count} {state}" for state, count in met.items())
     largest = max((sum(fleet.values()) for fleet in found.fleets), default=0)
-    grew, lasted, ended = found.took_s
     return (
         f"{len(found.fleets)} kills, {found.requests} requests, {found.nodes} nodes handed out; "
         f"up to {largest} nodes at a kill (at most {states}); "
         f"serves again after {median(found.serves_again_s or [0.0]):.1f} s at the median\n"
-        f"{grew:.0f} s until the fleet had grown, {lasted:.0f} s of kills, {ended:.0f} s to the end"
+        f"{found.grew_s:.0f} s until the fleet had grown, {found.lasted_s:.0f} s of kills, "
+        f"{found.ended_s:.0f} s to the end"
     )
 
 

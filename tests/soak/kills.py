@@ -36,13 +36,17 @@ class Kills:
         fleets: nodes by state, as last told before each kill.
         breaches: promises that were not held; empty is success.
         serves_again_s: from the start of each new process that was let serve until it did.
-        took_s: how long the fleet grew, the kills lasted, and all took to end.
+        grew_s: how long the fleet grew.
+        lasted_s: how long it was killed.
+        ended_s: how long all took to end.
     """
 
     fleets: list[dict[str, int]] = attrs.field(factory=list)
     breaches: list[str] = attrs.field(factory=list)
     serves_again_s: list[float] = attrs.field(factory=list)
-    took_s: list[float] = attrs.field(factory=list)
+    grew_s: float = 0.0
+    lasted_s: float = 0.0
+    ended_s: float = 0.0
     requests: int = 0
     nodes: int = 0
 
@@ -85,7 +89,7 @@ async def kill_often(*, times: int, fleet: int, seed: int, folder: Path) -> Kill
         async with LocalClient(f"{running.url}/api/v1") as face:
             found.breaches = await breaches(running, crowd, face)
         marks.append(time.monotonic())
-    found.took_s = [after - before for before, after in pairwise(marks)]
+    found.grew_s, found.lasted_s, found.ended_s = [b - a for a, b in pairwise(marks)]
     found.requests = len(crowd.transcripts)
     found.nodes = sum(len(transcript.nodes) for transcript in crowd.transcripts)
     found.breaches += _too_little(found, fleet)

@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from trellis.model.request import RequestState
+from trellis.sim.cloud.cloud import SimCloud
+from trellis.sim.cloud.ledger import Fact, What
 from trellis.sim.cloud.spec import fixed
 from trellis.sim.demand import DemandSpec
 from trellis.sim.oracle import judge
@@ -90,3 +92,25 @@ async def test_who_dies_keeps_his_nodes_as_long_as_his_lease(autojump_clock):
     transcript, _ = await judged(Port(RequestState.FULFILLED), expire=1.0)
 
     assert transcript.kept_until >= 0.9 * SHORT_TTL_S
+
+
+@pytest.mark.parametrize(("marks", "broken"), [(("one", "two"), False), (("one", "one"), True)])
+async def test_a_create_carried_out_twice_bears_the_same_mark_twice(marks, broken, autojump_clock):
+    """Two deployments in one project give the same names, as each counts its nodes for itself."""
+    spec = calm().clouds[0]
+    cloud = SimCloud(spec, wall=trio.current_time, random=Random(1))
+    for number, mark in enumerate(marks):
+        cloud.ledger.facts.append(
+            Fact(
+                at=float(number),
+                what=What.SERVER_CREATED,
+                id=f"server-{number}",
+                name="ci-small-0000000001",
+                who=spec.credentials.username,
+                metadata=(("trellis_deployment", mark),),
+            )
+        )
+
+    found = judge(calm(), {spec.name: cloud}, [])
+
+    assert broken == ("P3" in {violation.promise for violation in found})

@@ -94,6 +94,17 @@ async def test_another_user_is_taken_up_and_nodes_live_on(tmp_path, autojump_clo
         assert ["successor"] == users
 
 
+async def led_elsewhere(stage) -> str:
+    """Its file names another project, which the cloud knows; the name that was right."""
+    assert stage.entry is not None
+    right = stage.entry["auth"]["project_name"]
+    stage.entry["auth"]["project_name"] = "another"
+    stage.write()
+    stage.meddle = project_by_name(another="0" * 32)
+    await reread(stage)
+    return right
+
+
 async def test_a_wrong_project_in_the_file_is_left_as_soon_as_it_is_corrected(
     tmp_path, autojump_clock
 ):
@@ -101,12 +112,7 @@ async def test_a_wrong_project_in_the_file_is_left_as_soon_as_it_is_corrected(
     stage = Stage(tmp_path)
     async with stage.running():
         kept = await stage.served(await stage.ask("alpha"))
-        assert stage.entry is not None
-        right = stage.entry["auth"]["project_name"]
-        stage.entry["auth"]["project_name"] = "another"
-        stage.write()
-        stage.meddle = project_by_name(another="0" * 32)
-        await reread(stage)
+        right = await led_elsewhere(stage)
         status = await stage.becomes(Health.UNAVAILABLE)
         await trio.sleep(30 * MINUTE)
         assert "project changed" in status.reason
@@ -128,12 +134,7 @@ async def test_a_provider_that_cannot_be_used_looks_for_its_correction_itself(
     stage = Stage(tmp_path)
     async with stage.running():
         await stage.served(await stage.ask("alpha"))
-        assert stage.entry is not None
-        right = stage.entry["auth"]["project_name"]
-        stage.entry["auth"]["project_name"] = "another"
-        stage.write()
-        stage.meddle = project_by_name(another="0" * 32)
-        await reread(stage)
+        right = await led_elsewhere(stage)
         await stage.becomes(Health.UNAVAILABLE)
 
         stage.entry["auth"]["project_name"] = right

@@ -147,7 +147,7 @@ class TestLists:
             await trio.sleep(60)
             last = await session.create("last")
             servers: Servers = cloud._regions["RegionOne"].servers
-            monkeypatch.setattr(servers, "_log", Counted(servers._log))
+            monkeypatch.setattr(servers._log, "_entries", Counted(servers._log._entries))
 
             rows = await session.rows("?changes-since=2026-01-01T00:01:00Z")
             assert [row["id"] for row in rows] == [last]

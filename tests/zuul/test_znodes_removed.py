@@ -7,6 +7,9 @@ from contextlib import suppress
 
 import pytest
 import trio
+from trellis_zuul.marks import Marks
+from trellis_zuul.mirror import Znode
+from trellis_zuul.node_wire import Mark
 
 from tests.zuul.request_stage import RequestStage, the_request_stage
 from tests.zuul.test_request_faults import START_S, assert_single_use
@@ -162,3 +165,30 @@ async def test_what_may_have_been_used_before_it_was_removed_is_never_given_back
 
         assert struck
         assert "give_back" not in {what for what, _node in stage.port.said}
+
+
+class PlayedMirror:
+    """Shows nothing but what the test says."""
+
+    def tell(self, told):
+        self.told = told
+
+    def __contains__(self, _path):
+        return False
+
+
+async def test_one_that_the_mirror_shows_while_it_is_asked_for_is_left_to_its_own_life(
+    autojump_clock,
+):
+    """Made and removed, it is shown as both at last: that life has seen to its node."""
+    mirror, name = PlayedMirror(), "0000000001"
+    marks = Marks(mirror, deployment="ours", source="zuul")
+    mark = Mark(deployment="ours", source="zuul", node="0000000007", request="request")
+    marks.made(name, mark)
+    await trio.sleep(6.0)
+    assert {name: mark} == marks.unseen(5.0)
+
+    mirror.told(f"{NODES}/{name}", None, Znode())
+
+    assert not marks.forget_unseen(name)
+    assert {} == marks.unseen(0.0)

@@ -307,7 +307,8 @@ class _KazooSession:
                 nursery.start_soon(until, self._connected)
                 nursery.start_soon(until, self._round_failed)
         if not self._usable:
-            await trio.to_thread.run_sync(self._failures.ask_why)
+            # It only asks, for seconds a host; who is cancelled need not wait for the answers.
+            await trio.to_thread.run_sync(self._failures.ask_why, abandon_on_cancel=True)
             raise UnreachableServersError(f"no session with ZooKeeper: {self._failures.text()}")
 
     async def make_chroot(self) -> None:

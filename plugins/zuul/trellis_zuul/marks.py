@@ -39,10 +39,12 @@ class Marks:
         by = trio.current_time() - for_s
         return {name: mark for name, (mark, at) in self._unseen.items() if at <= by}
 
-    def forget_unseen(self, name: str) -> None:
-        """Forget one that is gone: somebody sees to its node."""
-        self._unseen.pop(name, None)
+    def forget_unseen(self, name: str) -> bool:
+        """Forget one that is gone, for somebody to see to its node; False if it was seen by now."""
+        if self._unseen.pop(name, None) is None:
+            return False
         self._forget(name)
+        return True
 
     def _note(self, name: str, mark: Mark) -> None:
         self._marks[name] = mark

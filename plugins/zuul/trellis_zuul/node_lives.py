@@ -74,9 +74,11 @@ class NodeLives:
         """See to the ends of those that somebody removed before the mirror had seen them."""
         for name, mark in self._marks.unseen(UNSEEN_S).items():
             path = node_path(name)
-            if await self._ground.session.exists(path) is not None or name in self._lives:
+            if await self._ground.session.exists(path) is not None:
                 continue
-            self._marks.forget_unseen(name)
+            # While it was asked the mirror may have shown it, and a life has begun and ended.
+            if name in self._lives or not self._marks.forget_unseen(name):
+                continue
             life = self._lives[name] = NodeLife(self._ground, name, mark)
             nursery.start_soon(self._run, life, None, nursery)
 

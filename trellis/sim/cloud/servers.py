@@ -1,15 +1,14 @@
 """Nova's side of a region: servers and how they fare, as a state machine over time."""
 
-import bisect
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any, Final
 
 import attrs
 
 from trellis.sim.cloud.aftercare import Aftercare
+from trellis.sim.cloud.change_log import ChangeLog, look_at
 from trellis.sim.cloud.guests import hostname, is_silent
 from trellis.sim.cloud.image_boots import ImageBoots
 from trellis.sim.cloud.images import Images
@@ -26,13 +25,8 @@ _NO_HOST_S: Final = 1.5
 _ADDRESS_S: Final = 0.5
 _ATTACHED_AFTER: Final = 0.4
 """Share of the boot after which a volume to boot from is made and attached."""
-_PURGE_AT: Final = 4096
 _WHOLE_NAME: Final = re.compile(r"\^((?:[\w-]|\\\W)*)\$")
 """A pattern that matches one name only, as `re.escape` makes them."""
-
-
-_Entry = tuple[int, int, float, Server]
-"""That a server changed: what second it was stamped with, which change it was, when, whose."""
 
 
 class Servers:
@@ -61,8 +55,7 @@ class Servers:
         self._hosted = 0
         self._count = 0
         self._gone: deque[Server] = deque()
-        self._log: list[_Entry] = []
-        self._changes = count()
+        self._log = ChangeLog()
         self._keeps_history = site.spec.longest_lag_s > 0.0
 
     # -------------------------------------------------------------------------- queries
@@ -97,7 +90,7 @@ class Servers:
             candidates.append(server)
         candidates.sort(key=lambda server: -server.number)
         for server in candidates:
-            look = _look(server, horizon)
+            look = look_at(server, horizon)
             if look is not None and look.status != "DELETED":
                 yield server, look
 
@@ -106,18 +99,7 @@ class Servers:
 
         Its cost is in proportion to what changed, not to what there is.
         """
-        horizon = self._site.now - lag_s
-        first = bisect.bisect_left(self._log, (second,))
-        found: list[tuple[Server, Revision]] = []
-        for server in {entry[-1].number: entry[-1] for entry in self._log[first:]}.values():
-            lags = lag_s > 0.0
-            look = _look(server, horizon) if lags else server.now
-            stamped = server.stamped(horizon) if lags else server.stamps[-1][1]
-            # A later change may have been stamped with an earlier second than this one.
-            shows = stamped >= second and not (server.gone and server.rowless)
-            if look is not None and shows:
-                found.append((server, look))
-        return sorted(found, key=lambda row: -row[0].number)
+        return self._log.since(second, now=self._site.now, lag_s=lag_s)
 
     def named(self, pattern: str) -> Callable[[Server], bool] | list[Server]:
         """Those whose name matches: a list if the pattern is a whole name, else a test.
@@ -175,7 +157,7 @@ class Servers:
         self.live[server.id] = server
         self.by_name.setdefault(name, {})[server.id] = server
         self._use(server, 1)
-        self._log_change(server)
+        self._log.add(server, at=site.now, second=site.timeline.seconds(server.now.updated))
         self._log_kept(server)
         site.note(
             What.SERVER_CREATED,
@@ -564,7 +546,8 @@ class Servers:
         server.now = look
         self._log_kept(server)
         if bump:
-            self._log_change(server)
+            second = self._site.timeline.seconds(look.updated)
+            self._log.add(server, at=now, second=second)
 
     def keep_history(self) -> None:
         """Remember how servers look from now on, for lists that will lag."""
@@ -582,26 +565,9 @@ class Servers:
             del history[0]
         history.append(server.now)
 
-    def _log_change(self, server: Server) -> None:
-        now, second = self._site.now, self._site.timeline.seconds(server.now.updated)
-        server.stamps.append((now, second))
-        bisect.insort(self._log, (second, next(self._changes), now, server))
-
     def _purge(self) -> None:
         """Forget those long deleted, a good many at a time."""
         horizon = self._site.now - self._site.spec.keep_deleted_s
         while self._gone and (self._gone[0].ended or 0.0) < horizon:
             self._gone.popleft()
-        if len(self._log) > _PURGE_AT and self._log[len(self._log) // 2][2] < horizon:
-            self._log = [
-                (second, number, at, server)
-                for second, number, at, server in self._log
-                if at >= horizon or (server.now.updated == at and not server.gone)
-            ]
-
-
-def _look(server: Server, horizon: float) -> Revision | None:
-    for look in reversed(server.history):
-        if look.at <= horizon:
-            return look
-    return None
+        self._log.purge(horizon)

@@ -5,6 +5,8 @@ import json
 import pytest
 import structlog
 import trio
+from trellis_zuul import left_marks
+from trellis_zuul.node_wire import read_node
 
 from tests.zuul.node_stage import DEPLOYMENT
 from tests.zuul.request_stage import a_pool, the_request_stage
@@ -89,3 +91,26 @@ async def test_trouble_with_zookeeper_is_said_beside(autojump_clock):
 
             assert "ZooKeeper does not answer" in stage.reports[-1]
             assert "(1: 0000000000)" in stage.reports[-1]
+
+
+async def test_a_node_is_read_once_however_often_it_is_written(monkeypatch, autojump_clock):
+    """Every write of every node in the tree is told of, and most of them are others'."""
+    read = []
+
+    def counted(data):
+        read.append(data)
+        return read_node(data)
+
+    monkeypatch.setattr(left_marks, "read_node", counted)
+    async with the_request_stage(latency=Latency()) as stage, stage.serving():
+        await trio.sleep(15)
+        path = await put_node(stage, deployment="old")
+        for state in ("used", "deleting", "deleting"):
+            data, stat = await stage.session.get(path)
+            changed = {**json.loads(data), "state": state}
+            await stage.session.write(path, json.dumps(changed).encode(), version=stat.version)
+            await trio.sleep(5)
+
+        await trio.sleep(60)
+        assert 1 == len(read)
+        assert "nodes of deployment 'old'" in stage.reports[-1]

@@ -45,9 +45,11 @@ class LeftMarks:
             self._look()
             await trio.sleep(EVERY_S)
 
-    def _told(self, path: str, _before: Znode | None, now: Znode | None) -> None:
+    def _told(self, path: str, before: Znode | None, now: Znode | None) -> None:
         if parent_of(path) != NODES:
             return
+        if before is not None and before.data and now is not None and now.is_same(before):
+            return  # a mark is written once, and a node a dozen times
         try:
             document = None if now is None or not now.data else read_node(now.data)
         except DocumentError:

@@ -56,7 +56,7 @@ class Marks:
         name = name_of(path)
         if now is not None:
             self._unseen.pop(name, None)
-        if name in self._marks and _same(before, now):
+        if name in self._marks and now is not None and now.is_same(before):
             return  # a mark is written once
         self._forget(name)
         mark = None if now is None else _mark(now.data)
@@ -69,12 +69,6 @@ class Marks:
             del znodes[name]
             if not znodes:
                 del self._of[known.request]
-
-
-def _same(before: Znode | None, now: Znode | None) -> bool:
-    if before is None or now is None or before.stat is None or now.stat is None:
-        return False
-    return before.stat.czxid == now.stat.czxid
 
 
 def _mark(data: bytes) -> Mark | None:

@@ -52,6 +52,12 @@ class Znode:
     data: bytes = b""
     stat: Stat | None = None
 
+    def is_same(self, other: "Znode | None") -> bool:
+        """Whether both are one znode, written perhaps, and neither was made anew at its path."""
+        if other is None or other.stat is None or self.stat is None:
+            return False
+        return other.stat.czxid == self.stat.czxid
+
 
 Told = Callable[[str, Znode | None, Znode | None], None]
 """Is called with a path, what was there and what is; None is nothing. Must not block or raise."""
